@@ -1,0 +1,28 @@
+import { defineConfig } from "vitest/config";
+
+/** Tiers that need nothing but Node; kernel and lab tests have runners of their own (see test/run.ts). */
+const tier = (name: string, testTimeout: number) => ({
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    testTimeout,
+    hookTimeout: testTimeout,
+    expect: { poll: { timeout: 30_000 } },
+  },
+});
+
+export default defineConfig({
+  test: {
+    pool: "threads",
+    maxWorkers: 2,
+    projects: [
+      tier("unit", 5000),
+      tier("vectors", 20_000),
+      // deadlines against hanging, for a machine on which everything takes ten times as long
+      tier("contract", 120_000),
+      tier("cli", 180_000),
+      tier("kernel", 120_000),
+      tier("lab", 600_000),
+    ],
+  },
+});
