@@ -1,0 +1,61 @@
+import { createPrivateKey, createPublicKey, diffieHellman, generateKeyPairSync, type KeyObject } from "node:crypto";
+import { BugError, ProtocolError } from "../errors.ts";
+import { KeyCache } from "./key-cache.ts";
+import { parsePublicKey } from "./public-key.ts";
+
+// DER headers around the raw 32 bytes (RFC 8410 sections 4 and 7)
+const PKCS8 = Buffer.from("302e020100300506032b656e04220420", "hex");
+const SPKI = Buffer.from("302a300506032b656e032100", "hex");
+
+export const DH_KEY_BYTES = 32;
+
+/** An X25519 key pair (RFC 7748). The private half stays inside OpenSSL's memory. */
+export interface DhKey {
+  /** 32 bytes. */
+  readonly publicKey: Uint8Array;
+  /**
+   * The shared secret with another's public key, 32 bytes, as `nacl.scalarMult`; the caller wipes it. Throws
+   * ProtocolError `weak-key` for a point of low order, whose result would not depend on this key, and for wrong lengths.
+   */
+  agree(publicKey: Uint8Array): Buffer;
+}
+
+/** The key pair of a 32-byte secret. The caller wipes the secret. */
+export function dhKeyFromSecret(secret: Uint8Array): DhKey {
+  if (secret.length !== DH_KEY_BYTES)
+    throw new BugError("bad-seed", `cannot make an X25519 key of ${secret.length} bytes`);
+  const der = Buffer.concat([PKCS8, secret]);
+  const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+  der.fill(0);
+  return dhKey(key, createPublicKey(key));
+}
+
+/** A new key pair for one use, made inside OpenSSL. */
+export function generateDhKey(): DhKey {
+  const pair = generateKeyPairSync("x25519");
+  return dhKey(pair.privateKey, pair.publicKey);
+}
+
+// most are used twice within one handshake and never again
+const publicKeys = new KeyCache<KeyObject>(256, (raw) => parsePublicKey(SPKI, raw));
+
+function dhKey(privateKey: KeyObject, publicKey: KeyObject): DhKey {
+  return {
+    // as JWK, which is far quicker than DER
+    publicKey: Buffer.from(publicKey.export({ format: "jwk" }).x ?? "", "base64url"),
+    agree: (other) => {
+      if (other.length !== DH_KEY_BYTES) throw new ProtocolError("weak-key", "cannot agree on a key: wrong key length");
+      let shared: Buffer;
+      try {
+        shared = diffieHellman({ privateKey, publicKey: publicKeys.get(other) });
+      } catch (cause) {
+        throw new ProtocolError("weak-key", "cannot agree on a key: the public key is of low order", { cause });
+      }
+      // OpenSSL refuses these itself; RFC 7748 section 6.1 asks for the check, so it stands here too
+      if (shared.every((byte) => byte === 0)) {
+        throw new ProtocolError("weak-key", "cannot agree on a key: the public key is of low order");
+      }
+      return shared;
+    },
+  };
+}

@@ -1,0 +1,103 @@
+import { Secret } from "./secret.ts";
+
+/** How one command is run. */
+export interface RunOptions {
+  /** Bytes for standard input; a Secret, or several one behind the other, go through the pipe and nowhere else (I5). */
+  readonly stdin?: Uint8Array | Secret | readonly Secret[];
+  /** Called when the command's pipe has taken all of `stdin`, at the latest when it ends: a secret may be wiped from then on. */
+  readonly stdinTaken?: () => void;
+  /** Exit codes that count as success; default `[0]`. */
+  readonly okCodes?: readonly number[];
+  /** Deadline; default 120,000. The process group is ended (TERM, then KILL) when it passes. */
+  readonly timeoutMs?: number;
+  readonly cwd?: string;
+  /** Added to a minimal fixed environment (PATH, LC_ALL=C); never a secret. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** User to run as, by name. */
+  readonly user?: string;
+  readonly signal?: AbortSignal;
+  /** Standard output is key material: it comes as `secret`, at most 64 KiB of it, and `stdout` is "". The caller wipes it. */
+  readonly secretStdout?: boolean;
+}
+
+/** What goes into a command's standard input, piece by piece; the buffers of secrets themselves, not copies. */
+export function stdinParts(stdin: RunOptions["stdin"]): readonly Uint8Array[] {
+  if (stdin === undefined) return [];
+  if (stdin instanceof Uint8Array) return [stdin];
+  return (stdin instanceof Secret ? [stdin] : stdin).map((secret) => secret.expose());
+}
+
+/** What a command did. Output is UTF-8 text, each stream bounded to 1 MiB (the rest is dropped and `truncated` set). */
+export interface RunResult {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly durationMs: number;
+  readonly truncated: boolean;
+  readonly pid: number;
+  /** What the command wrote, when `secretStdout` was asked for and there was any. */
+  readonly secret?: Secret;
+}
+
+export type FileKind = "file" | "directory" | "symlink" | "block" | "char" | "fifo" | "socket";
+
+export interface FileStat {
+  readonly kind: FileKind;
+  readonly size: number;
+  /** Permission bits, such as 0o644. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mtimeMs: number;
+  /** Device number of the file itself (block and char files), as `major:minor`, else "". */
+  readonly rdev: string;
+  /** Number of the device that the file is on, as `major:minor`. */
+  readonly dev: string;
+}
+
+export interface WriteOptions {
+  /** Permission bits from the first byte on. */
+  readonly mode: number;
+  readonly uid?: number;
+  readonly gid?: number;
+}
+
+/** Space of the file system that holds a path, in bytes. */
+export interface FileSystemSpace {
+  readonly total: number;
+  readonly free: number;
+  readonly available: number;
+}
+
+/**
+ * The only way from a minion's code to its machine. Paths are absolute. Reading methods return undefined for what does
+ * not exist; every other failure is a HostError whose `facts` say what was tried (argv masked, exit code, last stderr).
+ */
+export interface Host {
+  /**
+   * Runs a program with an argument array, never through a shell. Throws HostError `command-failed` on an exit code not
+   * in `okCodes`, `command-missing` when there is no such program, `command-timeout` after the deadline.
+   */
+  run(argv: readonly [string, ...string[]], options?: RunOptions): Promise<RunResult>;
+  readFile(path: string): Promise<Buffer | undefined>;
+  /** `length` bytes from `offset`, fewer at the end, from a file or block device; undefined when there is none. */
+  readRange(path: string, offset: number, length: number): Promise<Buffer | undefined>;
+  /** Replaces the file whole: temporary file beside it, fsync, rename, fsync of the directory. */
+  writeFile(path: string, data: Uint8Array, options: WriteOptions): Promise<void>;
+  /** Follows symbolic links. */
+  stat(path: string): Promise<FileStat | undefined>;
+  /** Does not follow symbolic links. */
+  lstat(path: string): Promise<FileStat | undefined>;
+  readLink(path: string): Promise<string | undefined>;
+  /** The canonical path, links resolved; undefined when a part is missing. */
+  realPath(path: string): Promise<string | undefined>;
+  /** Names in a directory, sorted; undefined when there is no such directory. */
+  readDirectory(path: string): Promise<readonly string[] | undefined>;
+  /** Makes the directory and its missing parents; the mode applies to what it makes. */
+  makeDirectory(path: string, mode: number): Promise<void>;
+  setMode(path: string, mode: number): Promise<void>;
+  setOwner(path: string, uid: number, gid: number): Promise<void>;
+  /** Removes one file or empty directory, on disk when it resolves; nothing happens when it is not there. */
+  remove(path: string): Promise<void>;
+  space(path: string): Promise<FileSystemSpace | undefined>;
+}
