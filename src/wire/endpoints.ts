@@ -1,0 +1,161 @@
+import type { Clock } from "../core/clock.ts";
+import type { Identity, PublicIdentity } from "../core/identity.ts";
+import type { Job, Method, Notice, Request, Response } from "./messages.ts";
+
+/** Whether a peer that has proven its identity may open a session. Refused peers all get the same constant answer (I6). */
+export type Admission = "accept" | "refuse";
+
+/** A live session at the master. */
+export interface PeerSession {
+  /** Unique for the life of the master process. */
+  readonly sessionId: number;
+  readonly minionId: string;
+  readonly peer: PublicIdentity;
+  /** The peer's IP address as the socket saw it (IPv4 never as IPv6), or "" when unknown. */
+  readonly address: string;
+  readonly handshakeHash: Uint8Array;
+  readonly openedAt: number;
+  /** Sends a notice; false when the transport knows that the peer is gone. */
+  notify(notice: Notice): Promise<boolean>;
+  /** Ends the session at once, with a `close` notice if it can be sent. */
+  close(): void;
+}
+
+/** What the master's rooms plug into the wire. */
+export interface MasterHandlers {
+  /** Called at the end of each handshake; records unknown peers as pending. Must not throw for a bad peer. */
+  admit(minionId: string, peer: PublicIdentity, address: string): Promise<Admission>;
+  /** A validated request on a live session. What it throws is reported; the peer learns `refused` for an AuthError and
+   * `failed` for all else, never why. */
+  request<M extends Method>(session: PeerSession, method: M, body: Request<M>): Promise<Response<M>>;
+  opened(session: PeerSession): void;
+  closed(session: PeerSession): void;
+}
+
+/** What `listenMaster` needs. */
+export interface MasterEndpointOptions {
+  readonly identity: Identity;
+  /** Address to bind, `0.0.0.0` for all. */
+  readonly interface: string;
+  /** 0 for any free port. */
+  readonly publishPort: number;
+  /** 0 for any free port. */
+  readonly returnPort: number;
+  readonly handlers: MasterHandlers;
+  readonly clock: Clock;
+  /** Gets what handlers throw, and frames that were dropped when the reason is worth a line. */
+  readonly report: (message: string, error: unknown) => void;
+}
+
+/** Frames dropped since start, by reason (garbage, oversized, replayed, unknown session, bad schema ...). */
+export type DropCounters = Readonly<Record<string, number>>;
+
+/** The master's two sockets, bound. */
+export interface MasterEndpoint {
+  readonly publishPort: number;
+  readonly returnPort: number;
+  /** Signs, numbers and encrypts the job, publishes it, and returns the signed envelope to keep for `jobs.since`. */
+  publish(job: Job): Promise<Uint8Array>;
+  /** Makes a new fleet key and hands it to every live session. */
+  rotateFleetKey(): Promise<void>;
+  readonly fleetKey: { readonly id: number; readonly key: Uint8Array };
+  /** Live sessions, several of one minion id among them (an agent and one-off calls). */
+  sessions(): Iterable<PeerSession>;
+  /**
+   * Ends every session of a minion id at once, and every handshake of it that has not become one: call it after the
+   * decision is stored, then `rotateFleetKey`.
+   */
+  disconnect(minionId: string): void;
+  drops(): DropCounters;
+  close(): Promise<void>;
+}
+
+/** Where a minion's connection stands, in words an operator can read. */
+export type ConnectionState =
+  | { readonly kind: "connecting"; readonly address: string; readonly attempt: number }
+  | { readonly kind: "waiting-for-acceptance"; readonly address: string; readonly fingerprint: string }
+  | { readonly kind: "wrong-master"; readonly address: string; readonly expected: string; readonly found: string }
+  | { readonly kind: "connected"; readonly address: string }
+  | { readonly kind: "disconnected"; readonly reason: string; readonly retryMs: number };
+
+/** One master of a minion's list. */
+export interface MasterAddress {
+  readonly host: string;
+  readonly publishPort: number;
+  readonly returnPort: number;
+}
+
+/**
+ * Which master a minion believes. With fingerprints: only one of those. Else with known identities: only one of those.
+ * Else, and only if `firstUse` is set, the first that answers. `remember` keeps a master seen for the first time; it is
+ * awaited before the minion says who it is.
+ */
+export interface MasterTrust {
+  readonly fingerprints: readonly string[];
+  readonly known: readonly PublicIdentity[];
+  readonly firstUse: boolean;
+  remember(master: PublicIdentity): Promise<void>;
+}
+
+/** Where a minion is in the master's sequence of jobs (I7). */
+export interface JobPosition {
+  /** Highest sequence number that was handed out before; 0 for none. */
+  readonly lastSeq: number;
+  /** Keeps a number on disk; awaited before the job with that number is handed out, so that none runs twice. */
+  saveSeq(seq: number): Promise<void>;
+}
+
+/** What `connectMaster` needs. */
+export interface MasterConnectionOptions {
+  /** Tried in this order, over and over. */
+  readonly masters: readonly [MasterAddress, ...MasterAddress[]];
+  readonly minionId: string;
+  readonly identity: Identity;
+  readonly trust: MasterTrust;
+  /** undefined: takes no jobs (a one-off call). */
+  readonly jobs: JobPosition | undefined;
+  readonly handlers: MinionHandlers;
+  readonly clock: Clock;
+  /** For jitter: 0 to below 1. */
+  readonly random: () => number;
+  /** Gets what handlers throw. */
+  readonly report: (message: string, error: unknown) => void;
+}
+
+/** A minion's connection: keeps itself up for ever, with backoff and jitter, over the list of masters. */
+export interface MasterConnection {
+  readonly state: ConnectionState;
+  /** Of the live session; throws TransportError when there is none. */
+  readonly handshakeHash: Uint8Array;
+  readonly master: PublicIdentity;
+  /** Resolves when connected. */
+  ready(signal?: AbortSignal): Promise<void>;
+  /**
+   * One request, one answer. Throws TransportError when the session is down or `timeoutMs` (default 15,000) passes,
+   * AuthError when the master refuses (its handler threw an AuthError).
+   */
+  request<M extends Method>(
+    method: M,
+    body: Request<M>,
+    options?: { readonly timeoutMs?: number; readonly signal?: AbortSignal },
+  ): Promise<Response<M>>;
+  /**
+   * Resolves when a held lease may be asked for again: the master says so, or there is a new session. Take it before
+   * asking, so that nothing is missed.
+   */
+  readonly leaseRetry: Promise<void>;
+  drops(): DropCounters;
+  close(): Promise<void>;
+}
+
+/** What the minion's rooms plug into the wire. */
+export interface MinionHandlers {
+  /**
+   * After each new session: sends `hello`. The connection takes fleet key and job position out of the answers to `hello`
+   * and `heartbeat` itself, and fetches jobs that were missed.
+   */
+  connected(): Promise<void>;
+  stateChanged(state: ConnectionState): void;
+  /** A job: decrypted, signature proven, numbered later than all before (I7); the wire has not looked at its target. */
+  job(job: Job): void;
+}

@@ -1,0 +1,177 @@
+import { AuthError, ProtocolError } from "../core/errors.ts";
+import type { PublicIdentity } from "../core/identity.ts";
+import type { Channel } from "./channel.ts";
+import type { DropReason } from "./drop-counters.ts";
+import type { MasterHandlers, PeerSession } from "./endpoints.ts";
+import type { Frame } from "./frames.ts";
+import { MAX_REQUESTS_IN_FLIGHT } from "./limits.ts";
+import type { Method, Notice, Response } from "./messages.ts";
+import {
+  type AnyRequest,
+  decodeMinionPacket,
+  encodeFailure,
+  encodeNotice,
+  encodeResponse,
+  type FailureCode,
+  type MinionPacket,
+} from "./packets.ts";
+
+/** What a session needs from the endpoint that holds it. */
+export interface SessionHost {
+  readonly handlers: MasterHandlers;
+  now(): number;
+  monotonicMs(): number;
+  send(route: Buffer, frame: Uint8Array): Promise<boolean>;
+  dropped(reason: DropReason): void;
+  report(message: string, error: unknown): void;
+  /** The session ended; called once. */
+  ended(session: LiveSession): void;
+}
+
+/** What a finished handshake hands over. */
+export interface SessionFacts {
+  readonly sessionId: number;
+  readonly minionId: string;
+  readonly peer: PublicIdentity;
+  readonly address: string;
+  readonly route: Buffer;
+  readonly handshakeHash: Buffer;
+  readonly channel: Channel;
+}
+
+/** A session at the master, from the proof of the peer's keys to its end. */
+export class LiveSession implements PeerSession {
+  readonly sessionId: number;
+  readonly minionId: string;
+  readonly peer: PublicIdentity;
+  readonly address: string;
+  readonly handshakeHash: Buffer;
+  readonly openedAt: number;
+  readonly route: Buffer;
+  readonly #host: SessionHost;
+  readonly #channel: Channel;
+  #inFlight = 0;
+  #open = true;
+  #heardAt: number;
+  #probedAt: number;
+
+  constructor(host: SessionHost, facts: SessionFacts) {
+    this.#host = host;
+    this.#channel = facts.channel;
+    this.sessionId = facts.sessionId;
+    this.minionId = facts.minionId;
+    this.peer = facts.peer;
+    this.address = facts.address;
+    this.handshakeHash = facts.handshakeHash;
+    this.route = facts.route;
+    this.openedAt = host.now();
+    this.#heardAt = host.monotonicMs();
+    this.#probedAt = this.#heardAt;
+  }
+
+  /** The session's id on the wire. */
+  get wireId(): string {
+    return this.#channel.sessionId;
+  }
+
+  /** Milliseconds since the last frame that proved to be the peer's. */
+  get silentMs(): number {
+    return this.#host.monotonicMs() - this.#heardAt;
+  }
+
+  /** Asks the transport whether it still knows the peer, unless it spoke or was asked within `intervalMs`. */
+  async probe(intervalMs: number): Promise<void> {
+    const now = this.#host.monotonicMs();
+    if (now - Math.max(this.#heardAt, this.#probedAt) < intervalMs) return;
+    this.#probedAt = now;
+    await this.notify({ kind: "probe" });
+  }
+
+  /** A data frame that names this session; drops it unless it is the peer's own, new, and well formed. */
+  receive(route: Buffer, data: Frame & { readonly kind: "data" }): void {
+    if (!route.equals(this.route)) {
+      this.#host.dropped("wrong-route");
+      return;
+    }
+    const plaintext = this.#channel.open(data.counter, data.frame);
+    if (typeof plaintext === "string") {
+      this.#host.dropped(plaintext);
+      return;
+    }
+    this.#heardAt = this.#host.monotonicMs();
+    let packet: MinionPacket;
+    try {
+      packet = decodeMinionPacket(plaintext);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#host.dropped("bad-message");
+      return;
+    }
+    if (packet.kind === "request") void this.#answer(packet.id, packet.request);
+    else if (packet.kind === "bad-request") void this.#refuse(packet.id);
+  }
+
+  async notify(notice: Notice): Promise<boolean> {
+    return this.#open && (await this.sendPacket(encodeNotice(notice)));
+  }
+
+  /** Seals and sends; false when the peer is gone or does not read, and then the session is over. */
+  async sendPacket(packet: Uint8Array): Promise<boolean> {
+    if (!this.#open) return false;
+    const sent = await this.#host.send(this.route, this.#channel.seal(packet));
+    if (!sent) {
+      this.#host.dropped("undelivered");
+      this.#end();
+    }
+    return sent;
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    const farewell = this.#channel.seal(encodeNotice({ kind: "close" }));
+    this.#end();
+    this.#host.send(this.route, farewell).catch((error: unknown) => {
+      this.#host.report("cannot say goodbye to a minion", error);
+    });
+  }
+
+  #end(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#channel.wipe();
+    this.#host.ended(this);
+  }
+
+  async #refuse(id: number): Promise<void> {
+    this.#host.dropped("bad-message");
+    await this.#reply(encodeFailure(id, "bad-request"));
+  }
+
+  async #answer(id: number, request: AnyRequest): Promise<void> {
+    if (this.#inFlight >= MAX_REQUESTS_IN_FLIGHT) {
+      await this.#reply(encodeFailure(id, "busy"));
+      return;
+    }
+    this.#inFlight += 1;
+    let packet: Uint8Array;
+    try {
+      const body: Response<Method> = await this.#host.handlers.request(this, request.method, request.body);
+      packet = encodeResponse(id, body);
+    } catch (error) {
+      this.#host.report(`cannot answer "${request.method}" of minion "${this.minionId}"`, error);
+      const code: FailureCode = error instanceof AuthError ? "refused" : "failed";
+      packet = encodeFailure(id, code);
+    } finally {
+      this.#inFlight -= 1;
+    }
+    await this.#reply(packet);
+  }
+
+  async #reply(packet: Uint8Array): Promise<void> {
+    try {
+      await this.sendPacket(packet);
+    } catch (error) {
+      this.#host.report(`cannot send to minion "${this.minionId}"`, error);
+    }
+  }
+}

@@ -1,0 +1,101 @@
+import { ProtocolError } from "../core/errors.ts";
+import { z } from "../core/schema.ts";
+import { type Method, methods, type Notice, noticeSchema, type Request, type Response } from "./messages.ts";
+import { decodeMsgpack, encodeMsgpack } from "./msgpack.ts";
+
+/** Why the master did not answer a request; never more than this word. */
+export type FailureCode = "refused" | "failed" | "bad-request" | "busy";
+
+/** A request with a method and the body that belongs to it. */
+export type AnyRequest = { [M in Method]: { readonly method: M; readonly body: Request<M> } }[Method];
+
+/** What the minion says inside a session: msgpack arrays, the first item tells which. */
+export type MinionPacket =
+  | { readonly kind: "request"; readonly id: number; readonly request: AnyRequest }
+  /** A request whose method or body the schemas refuse. */
+  | { readonly kind: "bad-request"; readonly id: number }
+  /** Proves that the minion holds the keys of an IK handshake, so that a replayed opening changes nothing. */
+  | { readonly kind: "confirm" };
+
+/** What the master says inside a session. Bodies of answers are checked by whoever knows the method asked. */
+export type MasterPacket =
+  | { readonly kind: "response"; readonly id: number; readonly body: unknown }
+  | { readonly kind: "failure"; readonly id: number; readonly code: FailureCode }
+  | { readonly kind: "notice"; readonly notice: Notice }
+  | { readonly kind: "verdict"; readonly accepted: boolean };
+
+const TYPE = { request: 0, response: 1, failure: 2, confirm: 3, notice: 4, verdict: 5 } as const;
+
+const id = z.int().nonnegative();
+const fromMinion = z.union([
+  z.tuple([z.literal(TYPE.request), id, z.string(), z.unknown()]),
+  z.tuple([z.literal(TYPE.confirm)]),
+]);
+const fromMaster = z.union([
+  z.tuple([z.literal(TYPE.response), id, z.unknown()]),
+  z.tuple([z.literal(TYPE.failure), id, z.enum(["refused", "failed", "bad-request", "busy"])]),
+  z.tuple([z.literal(TYPE.notice), noticeSchema]),
+  z.tuple([z.literal(TYPE.verdict), z.boolean()]),
+]);
+
+export function encodeRequest<M extends Method>(requestId: number, method: M, body: Request<M>): Uint8Array {
+  return encodeMsgpack([TYPE.request, requestId, method, body]);
+}
+
+export function encodeConfirm(): Uint8Array {
+  return encodeMsgpack([TYPE.confirm]);
+}
+
+export function encodeResponse(requestId: number, body: Response<Method>): Uint8Array {
+  return encodeMsgpack([TYPE.response, requestId, body]);
+}
+
+export function encodeFailure(requestId: number, code: FailureCode): Uint8Array {
+  return encodeMsgpack([TYPE.failure, requestId, code]);
+}
+
+export function encodeNotice(notice: Notice): Uint8Array {
+  return encodeMsgpack([TYPE.notice, notice]);
+}
+
+/** Same length for both verdicts. */
+export function encodeVerdict(accepted: boolean): Uint8Array {
+  return encodeMsgpack([TYPE.verdict, accepted]);
+}
+
+/** A packet from a minion. Throws ProtocolError `bad-msgpack`, `bad-message`. */
+export function decodeMinionPacket(bytes: Uint8Array): MinionPacket {
+  const packet = check(fromMinion, decodeMsgpack(bytes));
+  if (packet[0] === TYPE.confirm) return { kind: "confirm" };
+  const [, requestId, method, body] = packet;
+  const request = Object.hasOwn(methods, method) ? parseRequest(method as Method, body) : undefined;
+  return request ? { kind: "request", id: requestId, request } : { kind: "bad-request", id: requestId };
+}
+
+/** A packet from the master. Throws ProtocolError `bad-msgpack`, `bad-message`. */
+export function decodeMasterPacket(bytes: Uint8Array): MasterPacket {
+  const packet = check(fromMaster, decodeMsgpack(bytes));
+  if (packet[0] === TYPE.response) return { kind: "response", id: packet[1], body: packet[2] };
+  if (packet[0] === TYPE.failure) return { kind: "failure", id: packet[1], code: packet[2] };
+  if (packet[0] === TYPE.notice) return { kind: "notice", notice: packet[1] };
+  return { kind: "verdict", accepted: packet[1] };
+}
+
+/** The body of an answer to `method`. Throws ProtocolError `bad-message`. */
+export function parseResponse<M extends Method>(method: M, body: unknown): Response<M> {
+  const schema: z.ZodType = methods[method].response;
+  return check(schema, body) as Response<M>;
+}
+
+function parseRequest(method: Method, body: unknown): AnyRequest | undefined {
+  const parsed = methods[method].request.safeParse(body);
+  return parsed.success ? ({ method, body: parsed.data } as AnyRequest) : undefined;
+}
+
+function check<T>(schema: z.ZodType<T>, value: unknown): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new ProtocolError("bad-message", "cannot accept message: it does not match its schema", {
+    cause: parsed.error,
+  });
+}

@@ -1,0 +1,233 @@
+import { randomBytes } from "node:crypto";
+import { Dealer, type EventType, Publisher, Router, type Socket, Subscriber } from "zeromq";
+import { TransportError } from "../core/errors.ts";
+import { HEARTBEAT_INTERVAL_MS, HEARTBEAT_TIMEOUT_MS, MAX_FRAME_BYTES } from "./limits.ts";
+import { openZapDomain } from "./zap.ts";
+
+const COMMON = {
+  linger: 0,
+  heartbeatInterval: HEARTBEAT_INTERVAL_MS,
+  heartbeatTimeout: HEARTBEAT_TIMEOUT_MS,
+  maxMessageSize: MAX_FRAME_BYTES,
+} as const;
+
+// frames kept for a peer that does not read, and for us when we do not
+const PEER_QUEUE = 256;
+
+// sends happen at once or fail at once: one slow reader never holds up the others
+const SENDING = { ...COMMON, sendTimeout: 0, sendHighWaterMark: PEER_QUEUE } as const;
+
+// PLAIN wants one; whom to believe is Noise's matter
+const PLAIN_PASSWORD = "latchkey";
+
+const SUBSCRIPTION_BYTES = 256;
+const CONNECT_TIMEOUT_MS = 3000;
+
+/** The master's request socket, bound: frames come with the route that leads back to their sender. */
+export interface RouterPort {
+  readonly port: number;
+  /** False when the peer is gone or does not read. */
+  send(route: Buffer, frame: Uint8Array): Promise<boolean>;
+  close(): void;
+}
+
+/** What the master's request socket reports. */
+export interface RouterEvents {
+  /** A peer connects and says the route it will have. False turns it away. */
+  connecting(route: string, address: string): boolean;
+  /** undefined for a frame of several parts. */
+  frame(route: Buffer, frame: Buffer | undefined): void;
+}
+
+/** Binds a ROUTER. Throws TransportError `cannot-bind`. */
+export async function bindRouter(address: string, port: number, events: RouterEvents): Promise<RouterPort> {
+  const zap = await openZapDomain((route, from) => events.connecting(route, from));
+  const socket = new Router({
+    plainServer: true,
+    zapDomain: zap.name,
+    ...SENDING,
+    mandatory: true,
+    handover: false,
+    // farewells of the last moment still leave
+    linger: 300,
+    receiveHighWaterMark: PEER_QUEUE,
+  });
+  let bound: number;
+  try {
+    bound = await bind(socket, address, port);
+  } catch (error) {
+    zap.close();
+    throw error;
+  }
+  void pump(socket, async () => {
+    for await (const [route, frame, ...more] of socket) {
+      if (route) events.frame(route, more.length > 0 ? undefined : frame);
+    }
+  });
+  return {
+    port: bound,
+    send: async (route, frame) => {
+      if (socket.closed) return false;
+      try {
+        await socket.send([route, frame]);
+        return true;
+      } catch (error) {
+        if (isGone(error)) return false;
+        throw error;
+      }
+    },
+    close: () => {
+      socket.close();
+      zap.close();
+    },
+  };
+}
+
+/** The master's publish socket, bound. */
+export interface PublisherPort {
+  readonly port: number;
+  send(frame: Uint8Array): Promise<void>;
+  close(): void;
+}
+
+/** Binds a PUB socket; what subscribers send beyond subscriptions cuts them off. Throws TransportError `cannot-bind`. */
+export async function bindPublisher(address: string, port: number): Promise<PublisherPort> {
+  const socket = new Publisher({ ...SENDING, maxMessageSize: SUBSCRIPTION_BYTES });
+  const bound = await bind(socket, address, port);
+  return {
+    port: bound,
+    send: async (frame) => {
+      await socket.send(frame);
+    },
+    close: () => {
+      socket.close();
+    },
+  };
+}
+
+/** What a minion's connecting socket reports. */
+export interface LinkEvents {
+  /** undefined for a frame of several parts. */
+  frame(frame: Buffer | undefined): void;
+  /** The transport is up. */
+  up(): void;
+  /** The transport failed or ended, and stays so until the socket is opened anew (DEALER) or reconnects (SUB). */
+  down(reason: string): void;
+}
+
+/** A minion's request socket. */
+export interface DealerPort {
+  /** Throws TransportError `busy` when too much waits to be sent. */
+  send(frame: Uint8Array): Promise<void>;
+  close(): void;
+}
+
+/**
+ * Connects a DEALER once, under a random route of its own; it does not reconnect by itself. The route is said twice, the
+ * second time as PLAIN's user name, which is how the master learns the address behind it. Neither is a secret.
+ */
+export function connectDealer(host: string, port: number, events: LinkEvents): DealerPort {
+  const route = randomBytes(16).toString("hex");
+  const socket = new Dealer({
+    ...SENDING,
+    routingId: route,
+    plainUsername: route,
+    plainPassword: PLAIN_PASSWORD,
+    reconnectInterval: -1,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    receiveHighWaterMark: PEER_QUEUE,
+  });
+  observe(socket, events);
+  connect(socket, host, port);
+  void pump(socket, async () => {
+    for await (const [frame, ...more] of socket) events.frame(more.length > 0 ? undefined : frame);
+  });
+  return {
+    send: async (frame) => {
+      if (socket.closed) throw new TransportError("not-connected", "cannot send: the connection is closed");
+      try {
+        await socket.send(frame);
+      } catch (cause) {
+        throw new TransportError("busy", "cannot send: too much waits to be sent already", { cause });
+      }
+    },
+    close: () => {
+      socket.close();
+    },
+  };
+}
+
+/** Connects a SUB to all that is published; it reconnects by itself until closed. */
+export function connectSubscriber(host: string, port: number, events: LinkEvents): { close(): void } {
+  const socket = new Subscriber({ ...COMMON, reconnectInterval: 100, reconnectMaxInterval: 5000 });
+  observe(socket, events);
+  connect(socket, host, port);
+  socket.subscribe();
+  void pump(socket, async () => {
+    for await (const [frame, ...more] of socket) events.frame(more.length > 0 ? undefined : frame);
+  });
+  return {
+    close: () => {
+      socket.close();
+    },
+  };
+}
+
+const DOWN: readonly EventType[] = [
+  "disconnect",
+  "close",
+  "connect:retry",
+  "handshake:error:protocol",
+  "handshake:error:auth",
+  "handshake:error:other",
+];
+
+function observe(socket: Socket, events: LinkEvents): void {
+  socket.events.on("handshake", () => {
+    events.up();
+  });
+  for (const type of DOWN) {
+    socket.events.on(type, () => {
+      events.down(type === "disconnect" ? "the connection was lost" : "the address does not answer");
+    });
+  }
+}
+
+function connect(socket: Dealer | Subscriber, host: string, port: number): void {
+  const address = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
+  try {
+    socket.connect(`tcp://${address}:${port}`);
+  } catch (cause) {
+    socket.close();
+    throw new TransportError("bad-address", `cannot connect to "${host}" port ${port}`, { cause });
+  }
+}
+
+async function bind(socket: Router | Publisher, address: string, port: number): Promise<number> {
+  const host = address.includes(":") && !address.startsWith("[") ? `[${address}]` : address;
+  if (address.includes(":")) socket.ipv6 = true;
+  try {
+    await socket.bind(`tcp://${host}:${port === 0 ? "*" : port}`);
+  } catch (cause) {
+    socket.close();
+    throw new TransportError("cannot-bind", `cannot listen on "${address}" port ${port}`, {
+      cause,
+      hint: "does another master run here, or is the address not this machine's",
+    });
+  }
+  return Number(socket.lastEndpoint?.split(":").at(-1));
+}
+
+/** Runs a read loop until its socket is closed; the error of a socket closed under it is its normal end. */
+async function pump(socket: Socket, loop: () => Promise<void>): Promise<void> {
+  try {
+    await loop();
+  } catch (error) {
+    if (!socket.closed) throw error;
+  }
+}
+
+function isGone(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  return code === "EHOSTUNREACH" || code === "EAGAIN" || code === "ENOTSOCK" || code === "EBADF";
+}
