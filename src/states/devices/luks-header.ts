@@ -1,0 +1,120 @@
+import { createHash } from "node:crypto";
+import { isJsonObject, type JsonObject } from "../../core/json.ts";
+import type { Host } from "../../core/host.ts";
+
+const PRIMARY = Buffer.from([0x4c, 0x55, 0x4b, 0x53, 0xba, 0xbe]);
+const SECONDARY = Buffer.from([0x53, 0x4b, 0x55, 0x4c, 0xba, 0xbe]);
+const BINARY_SIZE = 4096;
+const CHECKSUM_AT = 448;
+/** Every place where the second copy can lie: the sizes a header may have. */
+const SECOND_OFFSETS = [0x4000, 0x8000, 0x10000, 0x20000, 0x40000, 0x80000, 0x100000, 0x200000, 0x400000] as const;
+const HASHES: ReadonlySet<string> = new Set(["sha1", "sha256", "sha384", "sha512"]);
+
+/** A LUKS header that reads. */
+export interface LuksHeader {
+  readonly version: 1 | 2;
+  readonly uuid: string;
+  /** "" for none, and for LUKS1. */
+  readonly label: string;
+  /** LUKS2: the higher of two sound copies is the latest. */
+  readonly sequence: number;
+  /** LUKS2's JSON area; `{}` for LUKS1. */
+  readonly metadata: JsonObject;
+  /** False when the device does not begin with LUKS and only the second copy was found. */
+  readonly atStart: boolean;
+}
+
+/** What a device says about LUKS: nothing, a sound header, or traces of one of which no copy reads. */
+export type LuksFinding =
+  | { readonly kind: "none" }
+  | { readonly kind: "damaged" }
+  | { readonly kind: "valid"; readonly header: LuksHeader };
+
+const textOf = (bytes: Buffer): string => bytes.toString("utf8").replace(/\0.*$/su, "");
+
+/**
+ * Reads one LUKS2 header copy, binary and JSON area, its checksum verified; undefined when it is not sound. `at` is
+ * where on the device it was read from. Source: LUKS2 On-Disk Format Specification 1.1, section 2.1.
+ */
+export function parseLuks2Copy(bytes: Buffer, magic: "primary" | "secondary", at: number): LuksHeader | undefined {
+  if (bytes.length < BINARY_SIZE) return undefined;
+  if (!bytes.subarray(0, 6).equals(magic === "primary" ? PRIMARY : SECONDARY)) return undefined;
+  const size = Number(bytes.readBigUInt64BE(8));
+  if (bytes.readUInt16BE(6) !== 2 || size > bytes.length || size < BINARY_SIZE * 2) return undefined;
+  if (Number(bytes.readBigUInt64BE(256)) !== at) return undefined;
+  const algorithm = textOf(bytes.subarray(72, 104));
+  if (!HASHES.has(algorithm)) return undefined;
+  const hash = createHash(algorithm);
+  hash
+    .update(bytes.subarray(0, CHECKSUM_AT))
+    .update(Buffer.alloc(64))
+    .update(bytes.subarray(CHECKSUM_AT + 64, size));
+  const digest = hash.digest();
+  if (!digest.equals(bytes.subarray(CHECKSUM_AT, CHECKSUM_AT + digest.length))) return undefined;
+  const metadata = parseJson(textOf(bytes.subarray(BINARY_SIZE, size)));
+  if (metadata === undefined) return undefined;
+  return {
+    version: 2,
+    uuid: textOf(bytes.subarray(168, 208)),
+    label: textOf(bytes.subarray(24, 72)),
+    sequence: Number(bytes.readBigUInt64BE(16)),
+    metadata,
+    atStart: magic === "primary",
+  };
+}
+
+function parseJson(text: string): JsonObject | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isJsonObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Size of the LUKS2 copy that starts with these bytes, 0 for none that is possible. */
+function copySize(start: Buffer): number {
+  const size = start.length >= 16 ? Number(start.readBigUInt64BE(8)) : 0;
+  return SECOND_OFFSETS.some((possible) => possible === size) ? size : 0;
+}
+
+type Reading = Pick<Host, "readRange">;
+
+async function readCopy(host: Reading, path: string, at: number, magic: "primary" | "secondary", start: Buffer) {
+  const size = copySize(start);
+  if (size === 0) return undefined;
+  const bytes = await host.readRange(path, at, size);
+  return bytes && parseLuks2Copy(bytes, magic, at);
+}
+
+/**
+ * The LUKS header of a device: for LUKS2 the latest of its two copies whose checksum is right, for LUKS1 the header as
+ * it stands (it has no checksum). A boot with a sound first copy costs three reads.
+ */
+export async function readLuksHeader(host: Reading, path: string): Promise<LuksFinding> {
+  const start = await host.readRange(path, 0, BINARY_SIZE);
+  if (start === undefined || start.length < 512) return { kind: "none" };
+  const hasPrimary = start.subarray(0, 6).equals(PRIMARY);
+  if (hasPrimary && start.readUInt16BE(6) === 1) {
+    const uuid = textOf(start.subarray(168, 208));
+    return { kind: "valid", header: { version: 1, uuid, label: "", sequence: 0, metadata: {}, atStart: true } };
+  }
+  const first = hasPrimary ? await readCopy(host, path, 0, "primary", start) : undefined;
+  const places = first ? [copySize(start)] : SECOND_OFFSETS;
+  let best = first;
+  let traces = hasPrimary;
+  for (const at of places) {
+    const second = await host.readRange(path, at, BINARY_SIZE);
+    if (second === undefined || !second.subarray(0, 6).equals(SECONDARY)) continue;
+    traces = true;
+    const copy = await readCopy(host, path, at, "secondary", second);
+    if (copy && (best === undefined || copy.sequence > best.sequence)) best = copy;
+  }
+  if (best) return { kind: "valid", header: { ...best, atStart: hasPrimary } };
+  return { kind: traces ? "damaged" : "none" };
+}
+
+/** The LUKS header in these bytes, such as a backup of one. */
+export function parseLuksBytes(bytes: Buffer): Promise<LuksFinding> {
+  return readLuksHeader({ readRange: async (_path, at, length) => bytes.subarray(at, at + length) }, "");
+}

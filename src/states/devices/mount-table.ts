@@ -1,0 +1,85 @@
+import type { Host } from "../../core/host.ts";
+
+/** One mount, from /proc/self/mountinfo (proc(5)). */
+export interface Mount {
+  /** `major:minor` of the file system's device. */
+  readonly number: string;
+  readonly mountPoint: string;
+  readonly fsType: string;
+  readonly source: string;
+  /** Options of this mount and of the file system, such as `rw`, `noatime`. */
+  readonly options: readonly string[];
+}
+
+const unescape = (text: string): string =>
+  text.replaceAll(/\\([0-7]{3})/gu, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+
+/** Parses mountinfo; lines that are not as documented are left out. */
+export function parseMountInfo(text: string): readonly Mount[] {
+  return text.split("\n").flatMap((line) => {
+    const [before = "", after = ""] = line.split(" - ", 2);
+    const [, , number, , mountPoint, options] = before.split(" ");
+    const [fsType, source, superOptions = ""] = after.split(" ");
+    if (number === undefined || mountPoint === undefined || options === undefined) return [];
+    if (fsType === undefined || source === undefined) return [];
+    return [
+      {
+        number,
+        mountPoint: unescape(mountPoint),
+        fsType,
+        source: unescape(source),
+        options: [...new Set([...options.split(","), ...superOptions.split(",")])],
+      },
+    ];
+  });
+}
+
+/** Everything mounted, in the kernel's order: of several mounts on one point the last one is seen. */
+export async function readMounts(host: Host): Promise<readonly Mount[]> {
+  return parseMountInfo((await host.readFile("/proc/self/mountinfo"))?.toString("utf8") ?? "");
+}
+
+/** Paths of the devices and files that the kernel swaps to. */
+export async function readSwaps(host: Host): Promise<readonly string[]> {
+  const text = (await host.readFile("/proc/swaps"))?.toString("utf8") ?? "";
+  return text
+    .split("\n")
+    .slice(1)
+    .flatMap((line) => {
+      const [path] = line.split(/\s+/u);
+      return path ? [unescape(path)] : [];
+    });
+}
+
+/** What tells a device in the mount table. */
+export interface MountableDevice {
+  /** `major:minor` */
+  readonly number: string;
+  readonly kernelName: string;
+}
+
+/**
+ * Whether a mount is of that device. btrfs mounts have a number of their own, so there the source's device counts, and
+ * for file systems on several devices what /sys says.
+ */
+export async function isMountOf(host: Host, mount: Mount, device: MountableDevice): Promise<boolean> {
+  if (mount.number === device.number) return true;
+  if (mount.fsType !== "btrfs") return false;
+  const source = await host.stat(mount.source);
+  if (source?.kind !== "block") return false;
+  if (source.rdev === device.number) return true;
+  const all = "/sys/fs/btrfs";
+  for (const uuid of (await host.readDirectory(all)) ?? []) {
+    const members = (await host.readDirectory(`${all}/${uuid}/devices`)) ?? [];
+    if (!members.includes(device.kernelName)) continue;
+    const name = (await host.realPath(`/sys/dev/block/${source.rdev}`))?.split("/").at(-1);
+    return name !== undefined && members.includes(name);
+  }
+  return false;
+}
+
+/** The first mount of a device, undefined when it is not mounted. */
+export async function findMountOf(host: Host, device: MountableDevice): Promise<Mount | undefined> {
+  for (const mount of await readMounts(host)) if (await isMountOf(host, mount, device)) return mount;
+  return undefined;
+}

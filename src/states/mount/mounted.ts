@@ -1,0 +1,128 @@
+import { HostError } from "../../core/errors.ts";
+import type { Host } from "../../core/host.ts";
+import { z } from "../../core/schema.ts";
+import { findContents, findUse } from "../devices/blank.ts";
+import { type BlockDevice, missingDevice, requireBlockDevice, wrongDevice } from "../devices/block-device.ts";
+import { isMountOf, type Mount, readMounts } from "../devices/mount-table.ts";
+import { absolutePath } from "../devices/storage-params.ts";
+import { readSuperblock } from "../devices/superblock.ts";
+import { type Change, type CheckContext, defineState } from "../state.ts";
+import { findFstabLine, formatFstabLine, type FstabEntry, readFstab, setFstabLine, writeFstab } from "./fstab.ts";
+
+const MOUNT_POINT_MODE = 0o755;
+/** Options whose effect shows in the mount table under their own name: only these are compared and remounted. */
+const VISIBLE = new Set(["ro", "rw", "nodev", "nosuid", "noexec", "noatime", "nodiratime", "relatime", "sync"]);
+
+const params = z.strictObject({
+  name: absolutePath.describe("The mount point"),
+  device: absolutePath.describe("The device, such as /dev/mapper/data"),
+  fstype: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9_.]*$/u)
+    .describe("The file system, such as ext4"),
+  opts: z
+    .union([z.string(), z.array(z.string().regex(/^[^,\s\0]+$/u))])
+    .default("defaults")
+    .describe("Mount options, as a list or separated by commas"),
+  mkmnt: z.boolean().default(false).describe("Make the mount point when it is missing"),
+  persist: z.boolean().default(false).describe("Also keep a line in /etc/fstab, with noauto and nofail"),
+});
+type Params = z.infer<typeof params>;
+
+const optionsOf = ({ opts }: Params): readonly string[] =>
+  (typeof opts === "string" ? opts.split(",") : opts).map((option) => option.trim()).filter((option) => option !== "");
+
+const entryOf = (wanted: Params): FstabEntry => ({
+  device: wanted.device,
+  mountPoint: wanted.name,
+  fsType: wanted.fstype,
+  options: [...new Set([...optionsOf(wanted), "noauto", "nofail"])],
+});
+
+async function findMount(host: Host, mountPoint: string): Promise<Mount | undefined> {
+  const real = (await host.realPath(mountPoint)) ?? mountPoint;
+  return (await readMounts(host)).findLast((mount) => mount.mountPoint === real);
+}
+
+/** A device that has another file system, or none yet, is told apart before anything is mounted. */
+async function assertFileSystem({ host }: CheckContext, wanted: Params, device: BlockDevice): Promise<void> {
+  const superblock = await readSuperblock(host, device.path);
+  if (superblock?.fsType === wanted.fstype) return;
+  const known = ["ext4", "xfs", "btrfs"].includes(wanted.fstype);
+  if (superblock === undefined && !known) return;
+  const finding = await findContents(host, device);
+  if (finding === undefined) {
+    throw missingDevice(`cannot mount "${device.path}": it has no file system yet`, device.path);
+  }
+  throw wrongDevice(`cannot mount "${device.path}" as ${wanted.fstype}: it ${finding}`, device.path, finding);
+}
+
+function compareOptions(mount: Mount, wanted: Params): readonly Change[] {
+  const missing = optionsOf(wanted).filter((option) => VISIBLE.has(option) && !mount.options.includes(option));
+  return missing.length === 0
+    ? []
+    : [{ field: "opts", from: mount.options.join(","), to: optionsOf(wanted).join(",") }];
+}
+
+async function checkMount(wanted: Params, context: CheckContext): Promise<readonly Change[]> {
+  const { host } = context;
+  const { name } = wanted;
+  const device = await requireBlockDevice(host, wanted.device);
+  const mount = await findMount(host, name);
+  if (mount !== undefined) {
+    if (await isMountOf(host, mount, device)) return compareOptions(mount, wanted);
+    throw wrongDevice(
+      `cannot mount "${wanted.device}" on "${name}": ${mount.source} (${mount.fsType}) is mounted there`,
+      wanted.device,
+      `mount point taken by ${mount.source}`,
+    );
+  }
+  await assertFileSystem(context, wanted, device);
+  const elsewhere = await findUse(host, device);
+  if (elsewhere !== undefined) {
+    throw wrongDevice(`cannot mount "${wanted.device}" on "${name}": it ${elsewhere}`, wanted.device, elsewhere);
+  }
+  const point = await host.stat(name);
+  if (point === undefined && !wanted.mkmnt) {
+    throw new HostError("no-mount-point", `cannot mount on "${name}": there is no such directory`, {
+      hint: "set mkmnt: true",
+    });
+  }
+  if (point !== undefined && point.kind !== "directory") {
+    throw new HostError("no-mount-point", `cannot mount on "${name}": it is a ${point.kind}`);
+  }
+  return [{ field: "mounted", from: null, to: wanted.device }];
+}
+
+async function checkFstab(wanted: Params, { host }: CheckContext): Promise<readonly Change[]> {
+  if (!wanted.persist) return [];
+  const present = findFstabLine(await readFstab(host), wanted.name);
+  const to = formatFstabLine(entryOf(wanted));
+  return present === to ? [] : [{ field: "fstab", from: present ?? null, to }];
+}
+
+/** `mount.mounted`: unlike Salt's, `persist` is false unless asked for, since a key is needed before the mount. */
+export const mountMounted = defineState({
+  kind: "resource",
+  name: "mount.mounted",
+  summary: "Mounts a file system, and keeps a line in fstab only when asked.",
+  params,
+  check: async (wanted, context) => [...(await checkMount(wanted, context)), ...(await checkFstab(wanted, context))],
+  apply: async (wanted, context, changes) => {
+    const { host, signal } = context;
+    const fields = new Set(changes.map(({ field }) => field));
+    const options = optionsOf(wanted).join(",") || "defaults";
+    if (fields.has("mounted")) {
+      if ((await host.stat(wanted.name)) === undefined) await host.makeDirectory(wanted.name, MOUNT_POINT_MODE);
+      await host.run(["mount", "-t", wanted.fstype, "-o", options, "--", wanted.device, wanted.name], { signal });
+      context.reached("provision:mounted");
+    }
+    if (fields.has("opts")) {
+      await host.run(["mount", "-o", `remount,${options}`, "--", wanted.device, wanted.name], { signal });
+    }
+    if (fields.has("fstab")) {
+      await writeFstab(host, setFstabLine(await readFstab(host), entryOf(wanted)));
+    }
+  },
+  settled: ({ name, device }) => `${device} is mounted on ${name}`,
+});

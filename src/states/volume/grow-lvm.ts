@@ -1,0 +1,94 @@
+import { parseSize } from "../../core/units.ts";
+import { readDeviceSize, readBlockDevice } from "../devices/block-device.ts";
+import { findLogicalVolume, logicalVolumePath } from "../devices/logical-volume.ts";
+import { readLvmLabel } from "../devices/lvm-label.ts";
+import type { VolumeGroup } from "../devices/lvm-metadata.ts";
+import { findVolumeGroup } from "../devices/lvm-scan.ts";
+import { type Growth, type GrowthLayer, type GrowthView, cannotShrink, tooSmall } from "./grow-context.ts";
+import { volumePlaces } from "./places.ts";
+
+async function groupOf({ host, volume }: GrowthView): Promise<VolumeGroup | undefined> {
+  return volume.lvm && findVolumeGroup(host, volume.lvm.vg);
+}
+
+/** Physical volumes on devices that became larger. */
+export const PHYSICAL_VOLUMES: GrowthLayer = {
+  layer: "pv",
+  step: "grow:pv",
+  find: async (view) => {
+    const group = await groupOf(view);
+    if (group === undefined) return [];
+    const growths: Growth[] = [];
+    for (const path of (await volumePlaces(view.host, view.volume)).bases) {
+      const device = await readBlockDevice(view.host, path);
+      const label = device && (await readLvmLabel(view.host, path));
+      if (device === undefined || label?.kind !== "valid") continue;
+      const { pvUuid, metadataAreas } = label.label;
+      const pv = group.physical.find(({ uuid }) => uuid === pvUuid);
+      if (pv === undefined) continue;
+      // a second metadata area lies at the device's end
+      const behind = metadataAreas.filter(({ offset }) => offset >= pv.startBytes);
+      const room = device.bytes - pv.startBytes - behind.reduce((sum, { size }) => sum + size, 0);
+      const possible = Math.floor(room / group.extentBytes);
+      const what = `physical volume ${path}`;
+      const needs = pv.startBytes + pv.extents * group.extentBytes;
+      if (device.bytes < needs) throw tooSmall(what, needs, device.bytes);
+      if (possible <= pv.extents) continue;
+      growths.push({
+        what,
+        from: pv.extents * group.extentBytes,
+        to: possible * group.extentBytes,
+        grow: async ({ host, signal }) => {
+          await host.run(["pvresize", "--quiet", "--", path], { signal });
+        },
+      });
+    }
+    return growths;
+  },
+};
+
+/**
+ * Extents that a logical volume should have by the pillar: a size rounded up, or a share of its group; a share of what is
+ * free counts what the volume has already as free. Throws ConfigError `bad-size`.
+ */
+export function wantedExtents(size: string | number, own: number, group: VolumeGroup): number {
+  const total = group.physical.reduce((sum, { extents }) => sum + extents, 0);
+  const used = group.volumes.reduce((sum, { allocated }) => sum + allocated, 0);
+  const share = /^(\d{1,3})%(FREE|VG|PVS)$/u.exec(String(size));
+  if (share === null) return Math.ceil(parseSize(size) / group.extentBytes);
+  const whole = share[2] === "FREE" ? total - used + own : total;
+  return Math.max(own, Math.min(total - used + own, Math.floor((Number(share[1]) * whole) / 100)));
+}
+
+/** The logical volume; one whose metadata grew but whose mapping did not (a crash in between) is told to take it over. */
+export const LOGICAL_VOLUME: GrowthLayer = {
+  layer: "lv",
+  step: "grow:lv",
+  find: async (view) => {
+    const group = await groupOf(view);
+    const { lvm, name } = view.volume;
+    const lv = lvm?.lv ?? name;
+    const volume = group?.volumes.find((other) => other.name === lv);
+    if (group === undefined || volume === undefined) return [];
+    const path = logicalVolumePath(group.name, lv);
+    const what = `logical volume ${path}`;
+    const wanted = wantedExtents(lvm?.size ?? "100%FREE", volume.extents, group);
+    const bytes = volume.extents * group.extentBytes;
+    if (wanted < volume.extents) throw cannotShrink(what, bytes, wanted * group.extentBytes);
+    const full = `${group.name}/${lv}`;
+    if (wanted > volume.extents) {
+      const grow: Growth["grow"] = async ({ host, signal }) => {
+        await host.run(["lvextend", "--quiet", `--extents=${wanted}`, "--", full], { signal });
+      };
+      return [{ what, from: bytes, to: wanted * group.extentBytes, grow }];
+    }
+    const active = await findLogicalVolume(view.host, group.name, lv);
+    if (active?.kernelName === undefined) return [];
+    const mapped = await readDeviceSize(view.host, active.kernelName);
+    if (mapped >= bytes) return [];
+    const refresh: Growth["grow"] = async ({ host, signal }) => {
+      await host.run(["lvchange", "--refresh", "--", full], { signal });
+    };
+    return [{ what, from: mapped, to: bytes, grow: refresh }];
+  },
+};

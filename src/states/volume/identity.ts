@@ -1,0 +1,249 @@
+import { HostError } from "../../core/errors.ts";
+import type { Host } from "../../core/host.ts";
+import { z } from "../../core/schema.ts";
+import { findContents } from "../devices/blank.ts";
+import { describeKernelName, listBlockDevices, readBlockDevice, readDeviceSize } from "../devices/block-device.ts";
+import { readLuksHeader } from "../devices/luks-header.ts";
+import { readLvmLabel } from "../devices/lvm-label.ts";
+import { findVolumeGroup, SKIPPED_DEVICES } from "../devices/lvm-scan.ts";
+import { readSuperblock } from "../devices/superblock.ts";
+import type { ApplyContext, CheckContext } from "../state.ts";
+import { volumePlaces } from "./places.ts";
+import { targetOf, type VolumeSpec } from "./spec.ts";
+
+const knownSchema = z.strictObject({
+  /** UUID of the LUKS header, "" for none. */
+  luksUuid: z.string(),
+  /** UUID of the file system, "" for none. */
+  fsUuid: z.string(),
+  /** The disks (or the loop file): where they were, what they carry (a PV, LUKS or file system UUID), and serial or WWID. */
+  bases: z.array(z.strictObject({ path: z.string(), uuid: z.string(), identity: z.string() })),
+});
+
+/** What a volume was when it last came up on this machine. */
+export type KnownVolume = z.infer<typeof knownSchema>;
+
+type Named = Pick<VolumeSpec, "name">;
+const noteKey = (name: string): string => `volume-identity:${name}`;
+
+/**
+ * What this machine knows of a volume that it brought up before; undefined for one that it never did, and after it was
+ * unprovisioned. Kept in the journal: synced, one file a volume. Throws HostError `identity-damaged`.
+ */
+export async function readKnownVolume(
+  context: Pick<CheckContext, "pending">,
+  name: string,
+): Promise<KnownVolume | undefined> {
+  const note = await context.pending(noteKey(name));
+  if (note === undefined) return undefined;
+  const parsed = knownSchema.safeParse(note);
+  if (parsed.success) return parsed.data;
+  throw new HostError("identity-damaged", `cannot read what this machine knows of volume "${name}"`, {
+    hint: "the note in its state directory is damaged",
+  });
+}
+
+/** The UUID of what a device or file carries: physical volume, LUKS header or file system; "" for nothing that has one. */
+async function uuidOn(host: Host, path: string): Promise<string> {
+  const label = await readLvmLabel(host, path);
+  if (label.kind === "valid") return label.label.pvUuid;
+  const luks = await readLuksHeader(host, path);
+  if (luks.kind === "valid") return luks.header.uuid;
+  return (await readSuperblock(host, path))?.uuid ?? "";
+}
+
+async function luksUuidOn(host: Host, path: string | undefined): Promise<string> {
+  const luks = path === undefined ? undefined : await readLuksHeader(host, path);
+  return luks?.kind === "valid" ? luks.header.uuid : "";
+}
+
+/**
+ * Writes down what a volume that is up consists of, so that it is told from others when devices swap names, and never made
+ * anew in place of one that is missing. Reads only, and writes only when something is new.
+ */
+export async function rememberVolume(context: ApplyContext & { readonly volume: VolumeSpec }): Promise<void> {
+  const { host, volume } = context;
+  const places = await volumePlaces(host, volume);
+  const bases: KnownVolume["bases"] = [];
+  for (const path of places.bases) {
+    const identity = (await readBlockDevice(host, path))?.identity ?? "";
+    bases.push({ path: volume.loop?.file ?? path, uuid: await uuidOn(host, path), identity });
+  }
+  const luksUuid = await luksUuidOn(host, places.encrypted);
+  const content = volume.fs && places.content;
+  const fsUuid = content === undefined ? "" : ((await readSuperblock(host, content))?.uuid ?? "");
+  const known: KnownVolume = { luksUuid, fsUuid, bases };
+  const before = await context.pending(noteKey(volume.name));
+  if (JSON.stringify(before) !== JSON.stringify(known)) await context.begin(noteKey(volume.name), known);
+}
+
+/** Forgets a volume: what is at its place may be made anew. For the end of unprovision alone. */
+export async function forgetVolume(context: ApplyContext, { name }: Named): Promise<void> {
+  await context.commit(noteKey(name));
+}
+
+/** Throws HostError `wrong-device` when the layer that is to be made, or used, is not the one that the volume had. */
+export async function assertKnownLayer(
+  context: CheckContext,
+  volume: string | undefined,
+  layer: "LUKS" | "file system",
+  path: string,
+  uuid: string | undefined,
+): Promise<void> {
+  const known = volume === undefined ? undefined : await readKnownVolume(context, volume);
+  const wanted = layer === "LUKS" ? known?.luksUuid : known?.fsUuid;
+  if (volume === undefined || !wanted || wanted === uuid) return;
+  const found = uuid === undefined ? "is blank" : `has ${layer} UUID ${uuid}`;
+  throw refusal(context, volume, `${layer} UUID ${wanted}`, `"${path}" ${found}`, path);
+}
+
+function refusal(
+  { grains }: Pick<CheckContext, "grains">,
+  volume: string,
+  what: string,
+  found: string,
+  path: string,
+  code = "wrong-device",
+): HostError {
+  return new HostError(code, `cannot use volume "${volume}": it was provisioned with ${what}, and ${found}`, {
+    hint: `attach or restore the right disk; to give the data up: latchkey volume unprovision ${targetOf(grains, volume)}`,
+    facts: { path, finding: found },
+  });
+}
+
+/** What is at a declared place instead. */
+async function describePlace(host: Host, path: string): Promise<{ readonly found: string; readonly code: string }> {
+  const device = await readBlockDevice(host, path);
+  if (device === undefined) return { found: `there is nothing at "${path}"`, code: "device-missing" };
+  const contents = await findContents(host, device);
+  return { found: `the device at "${path}" ${contents ?? "is blank"}`, code: "wrong-device" };
+}
+
+interface Place {
+  readonly path: string;
+  readonly holders: readonly string[];
+  readonly kernelName: string;
+}
+
+/** Everywhere that each of the UUIDs is; of a multipath device only the topmost. */
+async function findPlaces(host: Host, uuids: readonly string[]): Promise<ReadonlyMap<string, readonly string[]>> {
+  const found = new Map<string, Place[]>();
+  for (const kernelName of await listBlockDevices(host)) {
+    if (SKIPPED_DEVICES.test(kernelName) || (await readDeviceSize(host, kernelName)) === 0) continue;
+    const node = `/dev/${kernelName.replaceAll("!", "/")}`;
+    try {
+      const uuid = await uuidOn(host, node);
+      const device = uuids.includes(uuid) ? await readBlockDevice(host, node) : undefined;
+      if (device === undefined) continue;
+      const path = device.mapping === undefined ? node : await describeKernelName(host, kernelName);
+      found.set(uuid, [...(found.get(uuid) ?? []), { path, holders: device.holders, kernelName }]);
+    } catch (error) {
+      // a device that cannot be read is not the one
+      if (!(error instanceof HostError)) throw error;
+    }
+  }
+  const topmost = (places: readonly Place[]) =>
+    places.filter(({ holders }) => !places.some(({ kernelName }) => holders.includes(kernelName)));
+  return new Map([...found].map(([uuid, places]) => [uuid, topmost(places).map(({ path }) => path)]));
+}
+
+async function resolveDisks(
+  context: CheckContext & { readonly volume: VolumeSpec },
+  known: KnownVolume,
+  note: (line: string) => void,
+): Promise<VolumeSpec> {
+  const { host, volume } = context;
+  const disks = [...volume.disks];
+  const uuids = await Promise.all(disks.map((path) => uuidOn(host, path)));
+  const lost = known.bases.filter(({ uuid }) => uuid !== "" && !uuids.includes(uuid));
+  if (lost.length === 0) return volume;
+  const group = volume.lvm && (await findVolumeGroup(host, volume.lvm.vg));
+  const places = await findPlaces(
+    host,
+    lost.map(({ uuid }) => uuid),
+  );
+  for (const { path, uuid } of lost) {
+    // taken out of its group since
+    if (group !== undefined && !group.pvUuids.includes(uuid)) continue;
+    const isOpen = (index: number) => !known.bases.some((base) => base.uuid === uuids[index]);
+    const same = disks.findIndex((disk, index) => disk === path && isOpen(index));
+    const slot = same >= 0 ? same : disks.findIndex((_, index) => isOpen(index));
+    const declared = disks[slot];
+    if (declared === undefined) continue;
+    const [place, second] = places.get(uuid) ?? [];
+    const what = volume.lvm === undefined && volume.luks !== undefined ? `LUKS UUID ${uuid}` : `UUID ${uuid}`;
+    if (place === undefined) {
+      const { found, code } = await describePlace(host, declared);
+      throw refusal(context, volume.name, what, found, declared, code);
+    }
+    if (second !== undefined) {
+      throw refusal(
+        context,
+        volume.name,
+        what,
+        `both "${place}" and "${second}" have it`,
+        declared,
+        "ambiguous-device",
+      );
+    }
+    note(`data is on ${place} now, the pillar says ${declared}`);
+    disks[slot] = place;
+    uuids[slot] = uuid;
+  }
+  return { ...volume, disks };
+}
+
+async function assertLoopFile(
+  context: CheckContext,
+  { name, loop, luks, lvm }: VolumeSpec,
+  known: KnownVolume,
+): Promise<void> {
+  const { host } = context;
+  const wanted = known.bases[0]?.uuid ?? "";
+  const path = loop?.file ?? "";
+  if (wanted === "" || path === "") return;
+  const what = lvm === undefined && luks !== undefined ? `LUKS UUID ${wanted}` : `UUID ${wanted}`;
+  if ((await host.stat(path)) === undefined) {
+    throw refusal(context, name, what, `there is no file "${path}"`, path, "device-missing");
+  }
+  const uuid = await uuidOn(host, path);
+  if (uuid === wanted) return;
+  throw refusal(
+    context,
+    name,
+    what,
+    `the file "${path}" ${uuid === "" ? "is blank or damaged" : `has UUID ${uuid}`}`,
+    path,
+  );
+}
+
+/**
+ * The volume with its disks where they are now: told by what they carry (PV, LUKS or file system UUID), never by name
+ * alone. `note` hears of every one that is elsewhere than the pillar says. A volume that never came up on this machine is returned
+ * as it is. Throws HostError `wrong-device`, `device-missing` or `ambiguous-device` saying what was found when a disk is nowhere, or
+ * in two places: what is in its place, blank or not, is never used. No process is started unless there is something to refuse.
+ */
+export async function resolveVolume(
+  context: CheckContext & { readonly volume: VolumeSpec },
+  note: (line: string) => void = () => undefined,
+): Promise<VolumeSpec> {
+  const { volume } = context;
+  const known = await readKnownVolume(context, volume.name);
+  if (known === undefined) return volume;
+  if (volume.loop === undefined) return resolveDisks(context, known, note);
+  await assertLoopFile(context, volume, known);
+  return volume;
+}
+
+/** As `resolveVolume`, for what takes a volume down or only looks: one that cannot be resolved is taken as it is declared. */
+export async function resolveIfPossible(
+  context: CheckContext & { readonly volume: VolumeSpec },
+  note?: (line: string) => void,
+): Promise<VolumeSpec> {
+  try {
+    return await resolveVolume(context, note);
+  } catch (thrown) {
+    if (thrown instanceof HostError) return context.volume;
+    throw thrown;
+  }
+}
