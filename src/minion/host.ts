@@ -1,0 +1,273 @@
+import { readFileSync } from "node:fs";
+import { stat } from "node:fs/promises";
+import type { Readable } from "node:stream";
+import { isMainThread } from "node:worker_threads";
+import type { Options, execa as execaFunction } from "execa";
+import { HostError } from "../core/errors.ts";
+import { type Host, type RunOptions, type RunResult, stdinParts } from "../core/host.ts";
+import { Secret } from "../core/secret.ts";
+import { hostFiles } from "./host-files.ts";
+import { maskArgv } from "./mask-argv.ts";
+
+/** The whole environment of a command, before `env`. */
+export const COMMAND_ENV: Readonly<Record<string, string>> = {
+  PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+  LC_ALL: "C",
+};
+
+/** What commands get of this process's own environment: dmsetup(8)'s switch for machines on which no udev runs. */
+const PASSED_ON = ["DM_DISABLE_UDEV"] as const;
+
+/** Most bytes kept of each output stream. */
+export const MAX_OUTPUT_BYTES = 1024 * 1024;
+
+/** Of output that is key material. */
+const MAX_SECRET_BYTES = 64 * 1024;
+
+const DEFAULT_TIMEOUT_MS = 120_000;
+/** From TERM to KILL. */
+const KILL_AFTER_MS = 5000;
+/** How long output may still come when the command has ended but a process it left behind holds the pipes. */
+const DRAIN_MS = 500;
+const CHILD_UMASK = 0o022;
+
+/** The real machine: commands through execa, files through node:fs. */
+export function createHost(): Host {
+  return { ...hostFiles, run: runCommand };
+}
+
+interface Output {
+  readonly chunks: Buffer[];
+  bytes: number;
+  truncated: boolean;
+}
+
+function collect(stream: Readable, maxBytes = MAX_OUTPUT_BYTES): Output {
+  const output: Output = { chunks: [], bytes: 0, truncated: false };
+  stream.on("data", (chunk: Buffer) => {
+    const room = maxBytes - output.bytes;
+    if (chunk.length > room) output.truncated = true;
+    if (room <= 0) return;
+    const kept = chunk.length > room ? chunk.subarray(0, room) : chunk;
+    output.chunks.push(kept);
+    output.bytes += kept.length;
+  });
+  stream.on("error", () => {
+    output.truncated = true;
+  });
+  return output;
+}
+
+/** The output as a secret; what the pipe left in memory is wiped. */
+function secretOf({ chunks }: Output): Secret | undefined {
+  if (chunks.length === 0) return undefined;
+  const secret = Secret.take(Buffer.concat(chunks));
+  for (const chunk of chunks) chunk.fill(0);
+  return secret;
+}
+
+const textOf = (output: Output): string => Buffer.concat(output.chunks).toString("utf8");
+
+interface Account {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+function findAccount(user: string): Account {
+  for (const line of readFileSync("/etc/passwd", "utf8").split("\n")) {
+    const [name, , uid, gid] = line.split(":");
+    if (name === user) return { uid: Number(uid), gid: Number(gid) };
+  }
+  throw new HostError("no-such-user", `cannot run as user "${user}": there is no such user`, { facts: { user } });
+}
+
+function killGroup(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-pid, signal);
+  } catch {
+    // ESRCH: the whole group is gone already
+  }
+}
+
+function passedOn(): Record<string, string> {
+  return Object.fromEntries(
+    PASSED_ON.flatMap((name) => {
+      const value = process.env[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+}
+
+function spawnOptions(options: RunOptions) {
+  const account = options.user === undefined ? {} : findAccount(options.user);
+  return {
+    ...account,
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    env: { ...COMMAND_ENV, ...passedOn(), ...options.env },
+    extendEnv: false,
+    stdin: options.stdin === undefined ? "ignore" : "pipe",
+    stdout: "pipe",
+    stderr: "pipe",
+    buffer: false,
+    reject: false,
+    // a process group of its own, so that a timeout ends all of it
+    detached: true,
+    cleanup: false,
+  } as const satisfies Options;
+}
+
+type Execa = typeof execaFunction;
+let loadedExeca: Execa | undefined;
+
+async function loadExeca(): Promise<Execa> {
+  // loaded at the first command: an idle minion does without
+  loadedExeca ??= (await import("execa")).execa;
+  return loadedExeca;
+}
+
+/** Loads what the first command would otherwise wait for; for a run that is known to come. */
+export async function prepareCommands(): Promise<void> {
+  await loadExeca();
+}
+
+function start(execa: Execa, argv: readonly [string, ...string[]], options: RunOptions) {
+  const [file, ...args] = argv;
+  // Children get the usual umask, whatever the daemon's own is; fork happens inside the call.
+  const umask = isMainThread ? process.umask(CHILD_UMASK) : undefined;
+  try {
+    return execa(file, args, spawnOptions(options));
+  } finally {
+    if (umask !== undefined) process.umask(umask);
+  }
+}
+
+/** Ends the command at its deadline or on abort; `reason` tells which. */
+function watchDeadline(
+  child: { readonly pid?: number | undefined },
+  { timeoutMs = DEFAULT_TIMEOUT_MS, signal }: RunOptions,
+) {
+  const watch = { reason: undefined as "timeout" | "aborted" | undefined, stop: () => {} };
+  let killTimer: NodeJS.Timeout | undefined;
+  const end = (reason: "timeout" | "aborted") => {
+    if (watch.reason !== undefined || child.pid === undefined) return;
+    const { pid } = child;
+    watch.reason = reason;
+    killGroup(pid, "SIGTERM");
+    killTimer = setTimeout(() => killGroup(pid, "SIGKILL"), KILL_AFTER_MS);
+  };
+  const timer = setTimeout(() => end("timeout"), timeoutMs);
+  const onAbort = () => end("aborted");
+  signal?.addEventListener("abort", onAbort, { once: true });
+  if (signal?.aborted === true) onAbort();
+  watch.stop = () => {
+    clearTimeout(timer);
+    clearTimeout(killTimer);
+    signal?.removeEventListener("abort", onAbort);
+    // whoever ignored the TERM in the group does not outlive its command
+    if (watch.reason !== undefined && child.pid !== undefined) killGroup(child.pid, "SIGKILL");
+  };
+  return watch;
+}
+
+function lastLine(text: string): string {
+  return text.trimEnd().split("\n").at(-1)?.trim().slice(0, 500) ?? "";
+}
+
+async function assertDirectory(cwd: string): Promise<void> {
+  const stats = await stat(cwd).catch(() => undefined);
+  if (stats?.isDirectory() !== true) {
+    throw new HostError("no-such-directory", `cannot run a command in "${cwd}": it is no directory`, {
+      facts: { path: cwd },
+    });
+  }
+}
+
+async function runCommand(argv: readonly [string, ...string[]], options: RunOptions = {}): Promise<RunResult> {
+  const { okCodes = [0], stdin, signal } = options;
+  const command = maskArgv(argv);
+  const facts = { argv: command };
+  if (signal?.aborted === true) throw abortedError(command);
+  if (options.cwd !== undefined) await assertDirectory(options.cwd);
+  const execa = await loadExeca();
+  const startedAt = performance.now();
+  const child = start(execa, argv, options);
+  const maxBytes = options.secretStdout === true ? MAX_SECRET_BYTES : MAX_OUTPUT_BYTES;
+  const stdout = child.stdout ? collect(child.stdout, maxBytes) : undefined;
+  const stderr = child.stderr ? collect(child.stderr) : undefined;
+  const watch = watchDeadline(child, options);
+  child.once("exit", () => {
+    const drain = setTimeout(() => {
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+    }, DRAIN_MS);
+    child.once("close", () => clearTimeout(drain));
+  });
+  let isTaken = stdin === undefined;
+  const taken = () => {
+    if (!isTaken) options.stdinTaken?.();
+    isTaken = true;
+  };
+  if (stdin !== undefined && child.stdin) {
+    // EPIPE when the command does not read: its exit code tells more
+    child.stdin.on("error", () => {});
+    for (const part of stdinParts(stdin)) child.stdin.write(part);
+    child.stdin.end(taken);
+  }
+  const ended = await child;
+  taken();
+  watch.stop();
+  const durationMs = performance.now() - startedAt;
+  const secret = options.secretStdout === true && stdout ? secretOf(stdout) : undefined;
+  const isGood = watch.reason === undefined && okCodes.includes(ended.exitCode ?? -1);
+  if (!isGood) secret?.wipe();
+  const errors = stderr ? textOf(stderr) : "";
+  if (watch.reason === "aborted") throw abortedError(command);
+  if (watch.reason === "timeout") {
+    const limit = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    throw new HostError("command-timeout", `cannot run "${argv[0]}": not done after ${limit} ms, ended`, {
+      facts: { ...facts, timeoutMs: limit, stderr: lastLine(errors) },
+    });
+  }
+  const exitCode = ended.exitCode ?? (ended.signal === undefined ? undefined : 128 + signalNumber(ended.signal));
+  if (exitCode === undefined) throw startError(argv[0], ended.code, facts);
+  if (!okCodes.includes(exitCode)) {
+    const how = ended.signal === undefined ? `exit code ${exitCode}` : `ended by ${ended.signal}`;
+    const said = lastLine(errors);
+    throw new HostError("command-failed", `cannot run "${argv[0]}": ${how}${said === "" ? "" : `, ${said}`}`, {
+      facts: { ...facts, exitCode, stderr: said },
+    });
+  }
+  return {
+    exitCode,
+    stdout: stdout && options.secretStdout !== true ? textOf(stdout) : "",
+    stderr: errors,
+    durationMs,
+    truncated: stdout?.truncated === true || stderr?.truncated === true,
+    pid: child.pid ?? 0,
+    ...(secret === undefined ? {} : { secret }),
+  };
+}
+
+function abortedError(argv: readonly string[]): HostError {
+  return new HostError("command-aborted", `cannot run "${argv[0]}": stopped`, { facts: { argv } });
+}
+
+function startError(program: string, errno: string | undefined, facts: { readonly argv: readonly string[] }) {
+  if (errno === "ENOENT") {
+    return new HostError("command-missing", `cannot run "${program}": no such program`, {
+      facts,
+      hint: `install the package that has ${program}`,
+    });
+  }
+  return new HostError("command-failed", `cannot run "${program}": ${errno ?? "it did not start"}`, { facts });
+}
+
+const SIGNALS: Readonly<Record<string, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGABRT: 6,
+  SIGKILL: 9,
+  SIGSEGV: 11,
+  SIGTERM: 15,
+};
+const signalNumber = (name: string): number => SIGNALS[name] ?? 0;

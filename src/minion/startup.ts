@@ -1,0 +1,157 @@
+import { flushCompileCache } from "node:module";
+import { join } from "node:path";
+import { errorMessage } from "../core/errors.ts";
+import { jidAt } from "../core/ids.ts";
+import { isJsonObject, type Json } from "../core/json.ts";
+import { notifyService } from "../core/sd-notify.ts";
+import type { FunctionCall } from "./execute.ts";
+import type { FunctionResult } from "./functions/function.ts";
+import type { Jobs } from "./jobs.ts";
+import type { MasterConnection } from "../wire/endpoints.ts";
+import type { Machine } from "./machine.ts";
+import { readKernelStart, type Timeline, timelineRow, type TimelineRecorder } from "./timeline.ts";
+
+/** The unit that services order themselves after: started when the startup run has mounted everything. */
+export const VOLUMES_TARGET = "latchkey-volumes.target";
+
+/** What the startup run needs. */
+export interface StartupOptions {
+  readonly machine: Machine;
+  readonly jobs: Jobs;
+  readonly connection: MasterConnection;
+  readonly bootId: string;
+  readonly timeline: TimelineRecorder;
+  readonly random: () => number;
+  readonly signal: AbortSignal;
+  /** Called when a run has ended, well or not, and when there is none to do. */
+  readonly ended: () => void;
+}
+
+interface Marker {
+  readonly bootId: string;
+  readonly jid: string;
+  readonly finishedAt: number;
+}
+
+function startupCall({ config }: Machine): FunctionCall | undefined {
+  switch (config.startupStates) {
+    case "highstate":
+      return { fun: "state.highstate", args: [], kwargs: {} };
+    case "sls":
+      return { fun: "state.sls", args: config.slsList, kwargs: {} };
+    case "top":
+      return { fun: "state.top", args: [config.topFile], kwargs: {} };
+    case "":
+      return undefined;
+    default:
+      return config.startupStates satisfies never;
+  }
+}
+
+/**
+ * Runs the startup states exactly once a boot: ready first (session, pillar), again after a crash or a failure (with
+ * backoff), never again after a success. Then starts `latchkey-volumes.target`.
+ */
+export async function runStartup(options: StartupOptions): Promise<void> {
+  const { machine, bootId, connection, random, signal } = options;
+  const { config, host, log, clock } = machine;
+  const markerPath = join(config.runDir, "startup.json");
+  const call = startupCall(machine);
+  const done = parseMarker(await host.readFile(markerPath));
+  if (call === undefined || (done !== undefined && done.bootId === bootId)) {
+    log.info(call === undefined ? "no startup states are configured" : "startup states ran already in this boot");
+    await reachVolumes(machine);
+    // what was compiled is kept now, for a start after a power cut: Node itself keeps it at an orderly end only
+    flushCompileCache();
+    options.ended();
+    return;
+  }
+  let pauseMs = config.startupRetryMinMs;
+  for (;;) {
+    await connection.ready(signal);
+    const jid = jidAt(clock.now(), Math.floor(random() * 1000));
+    const result = await runOnce(options, jid, call);
+    if (result.retcode === 0) {
+      const marker: Marker = { bootId, jid, finishedAt: clock.now() };
+      await host.makeDirectory(config.runDir, 0o755);
+      await host.writeFile(markerPath, Buffer.from(JSON.stringify(marker)), { mode: 0o600 });
+      log.info({ jid }, "startup states done: everything is as it should be");
+      await reachVolumes(machine);
+      flushCompileCache();
+      options.ended();
+      return;
+    }
+    flushCompileCache();
+    options.ended();
+    const waitMs = Math.round(pauseMs * (0.8 + 0.4 * random()));
+    log.error({ jid, retcode: result.retcode, waitMs }, "startup states failed: tried again");
+    void notifyService({ status: "startup states failed, trying again" });
+    await clock.sleep(waitMs, signal);
+    pauseMs = Math.min(pauseMs * 2, config.startupRetryMaxMs);
+  }
+}
+
+async function runOnce(options: StartupOptions, jid: string, call: FunctionCall): Promise<FunctionResult> {
+  const { machine, jobs, bootId, timeline, signal } = options;
+  const { clock, log } = machine;
+  const startedAt = clock.now();
+  const kernelStart = (await readKernelStart(machine.host, startedAt)) ?? startedAt;
+  log.info({ jid, fun: call.fun }, "startup states begin");
+  let finished: Timeline | undefined;
+  const result = await jobs.runOwn({
+    jid,
+    call,
+    signal,
+    waitMs: Number.POSITIVE_INFINITY,
+    moment: (name, at) => timeline.mark(MOMENTS[name], at),
+    amend: (made, job) => {
+      timeline.addRun(made.data, job.leases(), startedAt);
+      timeline.mark(made.retcode === 0 ? "startup states done" : "startup states failed", clock.now());
+      finished = timeline.finish(bootId, jid, kernelStart);
+      return { ...made, data: withTimeline(made.data, finished) };
+    },
+  });
+  if (finished !== undefined) await writeTimeline(machine, finished);
+  return result;
+}
+
+const MOMENTS = { locked: "startup states begin", pillar: "pillar in hand", compiled: "states compiled" } as const;
+
+function withTimeline(data: Json, timeline: Timeline): Json {
+  if (!isJsonObject(data)) return data;
+  const [key, row] = timelineRow(timeline, Object.keys(data).length);
+  return { ...data, [key]: { ...row } };
+}
+
+async function writeTimeline({ config, host, log }: Machine, timeline: Timeline): Promise<void> {
+  try {
+    await host.makeDirectory(config.runDir, 0o755);
+    await host.writeFile(join(config.runDir, "timeline.json"), Buffer.from(JSON.stringify(timeline, null, 1)), {
+      mode: 0o644,
+    });
+  } catch (thrown) {
+    log.error({ reason: errorMessage(thrown) }, "the timeline of the startup could not be written");
+  }
+}
+
+/** Leaves the mark that the target's unit asks for, and starts the target where systemd runs. */
+async function reachVolumes({ config, host, log }: Machine): Promise<void> {
+  await host.makeDirectory(config.runDir, 0o755);
+  await host.writeFile(join(config.runDir, "volumes-ready"), Buffer.from(""), { mode: 0o644 });
+  if ((await host.stat("/run/systemd/system")) === undefined) return;
+  try {
+    await host.run(["systemctl", "start", "--no-block", VOLUMES_TARGET]);
+    log.info(`${VOLUMES_TARGET} started`);
+  } catch (thrown) {
+    log.error({ reason: errorMessage(thrown) }, `${VOLUMES_TARGET} could not be started`);
+  }
+}
+
+function parseMarker(bytes: Buffer | undefined): Marker | undefined {
+  try {
+    return bytes === undefined ? undefined : (JSON.parse(bytes.toString("utf8")) as Marker);
+  } catch (thrown) {
+    if (thrown instanceof SyntaxError) return undefined;
+    throw thrown;
+  }
+}

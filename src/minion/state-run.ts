@@ -1,0 +1,129 @@
+import type { Json, JsonObject } from "../core/json.ts";
+import type { SlsSource } from "../sls/low.ts";
+import type { ExecutionFunction } from "./engine/deps.ts";
+import { errorText } from "./error-text.ts";
+import { type FunctionResult, ok } from "./functions/function.ts";
+import type { JobOptions } from "./job-context.ts";
+import type { Leases } from "./lease.ts";
+import type { Patience } from "./link.ts";
+import type { Machine } from "./machine.ts";
+import { describeHolder } from "./run-lock.ts";
+import { loadEngine } from "./state-engine.ts";
+import { loggedHost } from "./volume/logged-host.ts";
+import type { StateRunner, StateSelection } from "./state-runner.ts";
+
+/** What the state runs of one job need besides the machine. */
+export interface StateRunOptions extends JobOptions {
+  readonly patience: Patience;
+  readonly leases: Leases;
+  readonly pillar: () => Promise<JsonObject>;
+  readonly execution: (fun: string) => ExecutionFunction | undefined;
+}
+
+/** Exit codes as Salt's: SLS that does not compile, states that failed. */
+const COMPILE_FAILED = 1;
+const STATES_FAILED = 2;
+
+/** Runs states for one job: queued behind other state runs of this machine, with fresh pillar and files. */
+export function createStateRunner(machine: Machine, options: StateRunOptions): StateRunner {
+  const { config, host, grains, backing, journal, lock, clock, log, random } = machine;
+  const { jid, fun, signal, leases, patience, waitMs } = options;
+  const moment = (name: "locked" | "pillar" | "compiled") => options.moment?.(name, clock.now());
+
+  const compileFor = async (what: StateSelection) => {
+    const loading = loadEngine();
+    const files = backing.files(patience);
+    const pillar = await options.pillar();
+    moment("pillar");
+    const engine = await loading;
+    const wanted = what.kind === "sls" ? what : ({ kind: "highstate" } as const);
+    const context = { id: config.id, grains, pillar };
+    const compiled = await engine.compile(wanted, topSource(what, files), context, engine.known);
+    moment("compiled");
+    return { engine, compiled, files, pillar };
+  };
+
+  const runLocked = async (what: StateSelection, test: boolean): Promise<FunctionResult> => {
+    const { engine, compiled, files, pillar } = await compileFor(what);
+    if (compiled.kind === "errors") return { data: compiled.errors.map(errorText), retcode: COMPILE_FAILED };
+    const { id } = config;
+    const data = await engine.runStates(
+      compiled.chunks,
+      {
+        id,
+        host,
+        clock,
+        random,
+        grains,
+        pillar,
+        states: engine.states,
+        source: (url) => files.source(url),
+        leases,
+        journal,
+        execution: options.execution,
+        volumes: {
+          layerHost: (volume, layer) => loggedHost(host, log, volume, layer),
+          assertKeyKept: async (context, volume, guard) => {
+            const { assertKeyKept } = await import("./volume/guard.ts");
+            const guarded = { ...context, volume, machine };
+            await assertKeyKept(guarded, guard);
+          },
+          forgetKey: async (volume) => {
+            const { forgetKey } = await import("./volume/forget.ts");
+            return forgetKey(backing.master, volume, patience);
+          },
+        },
+        ...(machine.reached === undefined ? {} : { reached: machine.reached }),
+      },
+      {
+        test,
+        signal,
+        // a startup run waits for its master as long as that takes
+        ...(waitMs === Number.POSITIVE_INFINITY ? { stateTimeoutMs: waitMs } : {}),
+        progress: (done, total, current) => options.progress({ done, total, current }),
+      },
+    );
+    await files.prune();
+    return { data: data as unknown as Json, retcode: engine.runSucceeded(data) ? 0 : STATES_FAILED };
+  };
+
+  return {
+    run: async (what, { test }) => {
+      const release = await lock.acquire(
+        { pid: process.pid, jid, fun, since: clock.now() },
+        (other) => {
+          const who = other === undefined ? "another state run" : describeHolder(other);
+          log.info({ jid, fun }, `queued: ${who} is running`);
+          options.progress({ done: 0, total: 0, current: `queued behind ${who}` });
+        },
+        signal,
+      );
+      try {
+        moment("locked");
+        return await runLocked(what, test);
+      } finally {
+        await release();
+      }
+    },
+    show: async (what) => {
+      const { compiled } = await compileFor(what);
+      if (compiled.kind === "errors") return { data: compiled.errors.map(errorText), retcode: COMPILE_FAILED };
+      return ok(JSON.parse(JSON.stringify(compiled.chunks)) as Json);
+    },
+    showTop: async () => {
+      const { readTop } = await loadEngine();
+      const context = { id: config.id, grains, pillar: await options.pillar() };
+      return ok({ base: (await readTop(backing.files(patience), context)) ?? [] });
+    },
+    running: async () => {
+      const holder = await lock.holder();
+      return holder === undefined ? undefined : `${describeHolder(holder)} is running`;
+    },
+  };
+}
+
+/** Another top file stands in for `top.sls`. */
+function topSource(what: StateSelection, files: SlsSource): SlsSource {
+  if (what.kind !== "top") return files;
+  return { read: (path) => files.read(path === "top.sls" ? what.file : path) };
+}
