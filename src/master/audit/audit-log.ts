@@ -1,0 +1,266 @@
+import {
+  type AuditFact,
+  type AuditRecord,
+  type ChainHead,
+  chainRecord,
+  type Checkpoint,
+  EMPTY_CHAIN,
+  signCheckpoint,
+} from "../../core/audit/chain.ts";
+import type { Clock } from "../../core/clock.ts";
+import { BugError, errorMessage, HostError, ProtocolError } from "../../core/errors.ts";
+import type { Change, Store } from "../store/store.ts";
+import { CHECKPOINTS, checkpointKey, decodeStored, encodeStored, HEAD, recordKey } from "./stored.ts";
+
+/** A checkpoint follows at the latest after this many records, or this long after the first that none covers. */
+const CHECKPOINT_EVERY = 256;
+const CHECKPOINT_AFTER_MS = 2000;
+/** How often a log that could not be written tries again by itself. */
+const RETRY_MS = 1000;
+
+/** What else is written in the same atomic write as a record; may depend on the record's number. */
+export type AlsoWrite = readonly Change[] | ((record: AuditRecord) => readonly Change[]);
+
+/** Since when, and why, records cannot be written. */
+export interface AuditTrouble {
+  /** Milliseconds since the epoch. */
+  readonly since: number;
+  readonly reason: string;
+  /** Records that could not be written so far. */
+  readonly lost: number;
+}
+
+interface Waiting {
+  readonly fact: AuditFact;
+  readonly changes: AlsoWrite;
+  readonly resolve: (record: AuditRecord) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** What the audit log needs of the master. */
+export interface AuditLogOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly sign: (message: Uint8Array) => Uint8Array;
+  /** Hears when writing begins to fail, and with `undefined` when it works again. */
+  readonly onTrouble?: (trouble: AuditTrouble | undefined) => void;
+}
+
+/**
+ * The master's memory of what it decided (I4): a hash chain of records in the store with signed checkpoints. Records that
+ * arrive while a write is under way share the next one, so that a herd costs few syncs.
+ */
+export class AuditLog {
+  readonly #options: AuditLogOptions;
+  readonly #listeners = new Set<(record: AuditRecord) => void>();
+  #head: ChainHead = EMPTY_CHAIN;
+  #headRevision = 0;
+  #checkpoint: Checkpoint | undefined;
+  #trouble: AuditTrouble | undefined;
+  #waiting: Waiting[] = [];
+  #writing: Promise<void> | undefined;
+  #checkpointTimer: NodeJS.Timeout | undefined;
+  #retryTimer: NodeJS.Timeout | undefined;
+  #retryDue = false;
+  #closed = false;
+
+  private constructor(options: AuditLogOptions) {
+    this.#options = options;
+  }
+
+  /** Opens the log where it stands in the store. Throws HostError `store-failed`, ProtocolError `audit-damaged`. */
+  static async open(options: AuditLogOptions): Promise<AuditLog> {
+    const log = new AuditLog(options);
+    const head = await options.store.get(HEAD);
+    const [last] = await options.store.list(CHECKPOINTS, { reverse: true, limit: 1 });
+    if (last) log.#checkpoint = decodeStored(last) as Checkpoint;
+    if (head) {
+      log.#head = decodeStored(head) as ChainHead;
+      log.#headRevision = head.revision;
+    }
+    await log.#assertWhole();
+    log.#scheduleCheckpoint();
+    return log;
+  }
+
+  /** Number and hash of the last durable record. */
+  get head(): ChainHead {
+    return this.#head;
+  }
+
+  /** The newest signed checkpoint. */
+  get checkpoint(): Checkpoint | undefined {
+    return this.#checkpoint;
+  }
+
+  /** Set while records cannot be written; nothing is released for that while. */
+  get trouble(): AuditTrouble | undefined {
+    return this.#trouble;
+  }
+
+  /**
+   * Adds a record, and with it, in the same atomic write, `changes` (unconditional ones: the write is shared with
+   * others, which a conflict would take down). Resolves when both are on disk; rejects with
+   * HostError `store-failed` when they are not, and then nothing of either is there.
+   */
+  async append(fact: AuditFact, changes: AlsoWrite = []): Promise<AuditRecord> {
+    if (this.#closed) throw new BugError("audit-closed", "cannot add an audit record: the log is closed");
+    return await new Promise<AuditRecord>((resolve, reject) => {
+      this.#waiting.push({ fact, changes, resolve, reject });
+      this.#writing ??= this.#drain();
+    });
+  }
+
+  /** Signs the chain as it stands, now. Resolves with the checkpoint, undefined for an empty chain. */
+  async signNow(): Promise<Checkpoint | undefined> {
+    while (this.#writing) await this.#writing;
+    if (this.#head.seq === 0 || this.#checkpoint?.seq === this.#head.seq) return this.#checkpoint;
+    const { store, clock, sign } = this.#options;
+    const checkpoint = signCheckpoint(this.#head, clock.now(), sign);
+    await store.write([{ op: "put", key: checkpointKey(checkpoint.seq), value: encodeStored(checkpoint) }]);
+    if (checkpoint.seq > (this.#checkpoint?.seq ?? 0)) this.#checkpoint = checkpoint;
+    return checkpoint;
+  }
+
+  /** Calls `listener` for every record as it becomes durable; returns what ends that. */
+  follow(listener: (record: AuditRecord) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Writes what waits, signs the chain and takes no more. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#checkpointTimer);
+    clearTimeout(this.#retryTimer);
+    while (this.#writing) await this.#writing;
+    await this.signNow();
+  }
+
+  /** A chain that ends before what this master itself has signed or counted is not gone on with. */
+  async #assertWhole(): Promise<void> {
+    const damaged = (what: string) =>
+      new ProtocolError("audit-damaged", `cannot open the audit log: ${what}`, {
+        hint: "`latchkey audit verify --store DIR`, the state directory, says what else was touched; restore the store from a backup",
+      });
+    const { seq, hash } = this.#head;
+    const signed = this.#checkpoint;
+    if (signed && signed.seq > seq) throw damaged(`records ${seq + 1} to ${signed.seq} were signed and are gone`);
+    if (seq === 0) return;
+    const newest = await this.#options.store.get(recordKey(seq));
+    if (!newest || (decodeStored(newest) as AuditRecord).hash !== hash)
+      throw damaged(`record ${seq} is gone or changed`);
+  }
+
+  async #drain(): Promise<void> {
+    // others of this tick join the first write
+    await Promise.resolve();
+    while (this.#waiting.length > 0 || this.#retryDue) {
+      // with nothing that waits, a retry writes the record of the failure alone
+      this.#retryDue = false;
+      await this.#writeBatch(this.#waiting.splice(0));
+    }
+    this.#writing = undefined;
+    this.#scheduleCheckpoint();
+  }
+
+  async #writeBatch(arrived: readonly Waiting[]): Promise<void> {
+    const trouble = this.#trouble;
+    const wanted = trouble === undefined ? arrived : [this.#gap(trouble), ...arrived];
+    const { batch, records, changes, later } = this.#compose(wanted);
+    this.#waiting.unshift(...later);
+    const head = records.at(-1) ?? this.#head;
+    const next = { seq: head.seq, hash: head.hash };
+    try {
+      const result = await this.#options.store.write([
+        ...changes,
+        { op: "put", key: HEAD, value: encodeStored(next), ifRevision: this.#headRevision },
+      ]);
+      if (result.kind === "conflict") {
+        throw new HostError("store-failed", `cannot add an audit record: "${result.key}" was changed by another`, {
+          hint: "is another master running on the same store?",
+        });
+      }
+      this.#headRevision = result.revision;
+    } catch (reason) {
+      this.#failed(reason, arrived.length - later.length);
+      for (const { reject } of batch) reject(reason);
+      return;
+    }
+    this.#head = next;
+    if (trouble !== undefined) this.#recovered();
+    for (const [index, { resolve }] of batch.entries()) {
+      const record = records[index];
+      if (!record) continue;
+      resolve(record);
+      for (const listener of this.#listeners) listener(record);
+    }
+  }
+
+  /** Chains facts into one write; a fact whose changes touch a key of an earlier one waits for the next. */
+  #compose(wanted: readonly Waiting[]) {
+    const batch: Waiting[] = [];
+    const records: AuditRecord[] = [];
+    const changes: Change[] = [];
+    const keys = new Set<string>();
+    let head = this.#head;
+    for (const [index, waiting] of wanted.entries()) {
+      const record = chainRecord(head, waiting.fact);
+      const also = typeof waiting.changes === "function" ? waiting.changes(record) : waiting.changes;
+      if (also.some(({ key }) => keys.has(key))) return { batch, records, changes, later: wanted.slice(index) };
+      for (const { key } of also) keys.add(key);
+      head = record;
+      batch.push(waiting);
+      records.push(record);
+      changes.push({ op: "put", key: recordKey(record.seq), value: encodeStored(record), ifRevision: 0 }, ...also);
+    }
+    return { batch, records, changes, later: [] };
+  }
+
+  /** The first record after a failure tells of it. */
+  #gap({ since, reason, lost }: AuditTrouble): Waiting {
+    const at = this.#options.clock.now();
+    const data = { since, reason, lost };
+    const fact: AuditFact = { at, kind: "audit-failed", actor: "master", subject: "", from: "", data };
+    return { fact, changes: [], resolve: () => {}, reject: () => {} };
+  }
+
+  #failed(error: unknown, records: number): void {
+    const before = this.#trouble;
+    const since = before?.since ?? this.#options.clock.now();
+    this.#trouble = { since, reason: errorMessage(error), lost: (before?.lost ?? 0) + records };
+    if (before === undefined) this.#options.onTrouble?.(this.#trouble);
+    if (this.#closed) return;
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = setTimeout(() => this.#retry(), RETRY_MS);
+    this.#retryTimer.unref();
+  }
+
+  #retry(): void {
+    if (this.#trouble === undefined || this.#writing !== undefined) return;
+    this.#retryDue = true;
+    this.#writing = this.#drain();
+  }
+
+  #recovered(): void {
+    clearTimeout(this.#retryTimer);
+    this.#trouble = undefined;
+    this.#options.onTrouble?.(undefined);
+  }
+
+  #scheduleCheckpoint(): void {
+    const uncovered = this.#head.seq - (this.#checkpoint?.seq ?? 0);
+    if (uncovered === 0 || this.#closed) return;
+    if (uncovered >= CHECKPOINT_EVERY) clearTimeout(this.#checkpointTimer);
+    else if (this.#checkpointTimer) return;
+    this.#checkpointTimer = setTimeout(
+      () => {
+        this.#checkpointTimer = undefined;
+        // a checkpoint that cannot be stored now is made again after the next record
+        this.signNow().catch(() => this.#scheduleCheckpoint());
+      },
+      uncovered >= CHECKPOINT_EVERY ? 0 : CHECKPOINT_AFTER_MS,
+    );
+    this.#checkpointTimer.unref();
+  }
+}

@@ -1,0 +1,27 @@
+import type { JsonObject } from "../core/json.ts";
+import { compile, type Wanted } from "../sls/compile.ts";
+import type { SlsSource } from "../sls/low.ts";
+import { catalogueOf } from "../states/validate.ts";
+
+/** Whose states to try, with what the master knows of it. */
+export interface CompileSubject {
+  readonly id: string;
+  readonly grains: JsonObject;
+  readonly pillar: JsonObject;
+}
+
+/**
+ * Every mistake in the states of one minion, a line each with file and line number: rendered, compiled and checked against
+ * the states that exist, as the minion itself would; [] when all is well, or when there is no `top.sls` to choose states.
+ */
+export async function compileForMinion(
+  source: SlsSource,
+  { id, grains, pillar }: CompileSubject,
+  wanted: Wanted = { kind: "highstate" },
+): Promise<readonly string[]> {
+  if (wanted.kind === "highstate" && (await source.read("top.sls")) === undefined) return [];
+  // late: the states are needed here alone, and a master that serves keys starts without them
+  const { STATES } = await import("../states/registry.ts");
+  const compiled = await compile(wanted, source, { id, grains, pillar }, catalogueOf(STATES));
+  return compiled.kind === "errors" ? compiled.errors.map(({ message }) => message) : [];
+}

@@ -1,0 +1,369 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { type Clock, systemClock } from "../core/clock.ts";
+import { errorMessage, HostError } from "../core/errors.ts";
+import { loadOrCreateIdentity } from "../core/identity-file.ts";
+import type { Identity } from "../core/identity.ts";
+import type { JsonObject } from "../core/json.ts";
+import { createLogger, type Logger } from "../core/log.ts";
+import { notifyService } from "../core/sd-notify.ts";
+import { VERSION } from "../core/version.ts";
+import { type FileRoots, openRoots } from "../sls/file-roots.ts";
+import type { MasterEndpoint, MasterEndpointOptions } from "../wire/endpoints.ts";
+import { listenMaster } from "../wire/master-endpoint.ts";
+import type { AskPassphrase } from "./age-identity-file.ts";
+import { type ControlApi, serveControlApi } from "./api/control-api.ts";
+import { ROOT } from "./audit/actor.ts";
+import type { AuditLog } from "./audit/audit-log.ts";
+import { AuditRoom } from "./audit/audit-room.ts";
+import { askWitnesses } from "./audit/ask-witnesses.ts";
+import { Witnesses } from "./audit/witnesses.ts";
+import { openAudit } from "./audit/open-audit.ts";
+import { compileForMinion } from "./compile.ts";
+import { loadMasterConfig, type MasterConfig } from "./config.ts";
+import { Contested } from "./contested.ts";
+import { Enrolment } from "./enrolment.ts";
+import { EventBus } from "./events.ts";
+import { FileServer } from "./file-server.ts";
+import { Heartbeats } from "./heartbeats.ts";
+import { Hosts } from "./hosts.ts";
+import { Jobs } from "./jobs/jobs.ts";
+import { jobReport } from "./jobs/report.ts";
+import { Returns } from "./jobs/returns.ts";
+import { listLeases } from "./leases/list.ts";
+import type { Authorize } from "./leases/decision.ts";
+import { Leases } from "./leases/leases.ts";
+import type { LeasePoint } from "./leases/leases-options.ts";
+import { pacedHandlers } from "./paced-handlers.ts";
+import { openPillarRoom, type PillarRoom, type PillarRoomOptions } from "./pillar-room.ts";
+import { openRelease } from "./release/open-release.ts";
+import { minionHandlers } from "./requests.ts";
+import { secretUses } from "./secrets/uses.ts";
+import { Passphrases } from "./volumes/passphrases.ts";
+import type { RotationPoint } from "./volumes/rotations.ts";
+import type { ErasurePoint } from "./volumes/erasures.ts";
+import { openVolumeKnowledge, openVolumeOperations } from "./volumes/open-volumes.ts";
+import { SqliteStore } from "./store/sqlite.ts";
+import type { Store } from "./store/store.ts";
+
+/** What a test may replace. */
+export interface MasterOverrides {
+  readonly config?: MasterConfig;
+  readonly log?: Logger;
+  readonly clock?: Clock;
+  readonly openStore?: (path: string) => Store;
+  readonly listen?: (options: MasterEndpointOptions) => Promise<MasterEndpoint>;
+  readonly openPillar?: (options: PillarRoomOptions) => Promise<PillarRoom>;
+  readonly authorize?: Authorize;
+  readonly reached?: (point: ErasurePoint | LeasePoint | RotationPoint) => void;
+}
+
+/** How to start a master. */
+export interface MasterOptions {
+  /** Configuration file; undefined for the usual one. */
+  readonly configPath?: string | undefined;
+  /** Gives the passphrase of an age identity that has one. */
+  readonly passphrase?: AskPassphrase;
+  /** Aborted: the master stops in good order. */
+  readonly signal: AbortSignal;
+  readonly overrides?: MasterOverrides;
+}
+
+/** A master that runs. */
+export interface RunningMaster {
+  readonly fingerprint: string;
+  readonly ports: { readonly publish: number; readonly return: number };
+  readonly socket: string;
+  /** Resolves when it has stopped. */
+  readonly stopped: Promise<void>;
+}
+
+const HOUR_MS = 3_600_000;
+/** Heartbeats that an agent may miss before its session is closed. */
+const MISSED_HEARTBEATS = 3;
+
+/**
+ * Starts a master and resolves when it serves. Throws ConfigError for its configuration or identity, HostError when the
+ * store cannot be written or another master uses it, TransportError when a port is taken; then nothing is left running.
+ */
+export async function startMaster({
+  configPath,
+  passphrase,
+  signal,
+  overrides = {},
+}: MasterOptions): Promise<RunningMaster> {
+  const config = overrides.config ?? (await loadMasterConfig(configPath));
+  const log = overrides.log ?? createLogger("latchkey-master", config.log_level);
+  const clock = overrides.clock ?? systemClock;
+  const closers: (() => Promise<void> | void)[] = [];
+  const close = async () => {
+    for (const closer of closers.splice(0).toReversed()) await closer();
+  };
+  try {
+    const store = openState(config, overrides);
+    closers.push(async () => store.close());
+    const identity = await loadOrCreateIdentity(join(config.state_dir, "identity"));
+    const events = new EventBus(clock);
+    const { audit, stopAudit } = await openAudit({ store, clock, identity, events, log });
+    closers.push(stopAudit);
+    const roots = openRoots(config.file_roots.base);
+    const pillar = await (overrides.openPillar ?? openPillarRoom)({
+      config,
+      store,
+      clock,
+      audit,
+      ...(passphrase === undefined ? {} : { passphrase }),
+      uses: async (id, grains, compiled) => secretUses(roots, id, grains, compiled),
+      // a host that was never here has no grains to render with: the editor then only warns
+      validate: async (id, grains, { pillar: compiled }) => compileForMinion(roots, { id, grains, pillar: compiled }),
+    });
+    closers.push(() => pillar[Symbol.dispose]());
+    const running = await serve({
+      config,
+      log,
+      clock,
+      store,
+      identity,
+      events,
+      audit,
+      roots,
+      pillar,
+      overrides,
+      closers,
+    });
+    const stopped = (async () => {
+      await aborted(signal);
+      log.info("stopping");
+      await notifyService({ stopping: true });
+      await close();
+    })();
+    log.info({ fingerprint: identity.fingerprint, ...running.ports, socket: config.socket }, "ready");
+    await notifyService({ ready: true, status: `serving on ports ${config.publish_port} and ${config.ret_port}` });
+    return { ...running, fingerprint: identity.fingerprint, socket: config.socket, stopped };
+  } catch (error) {
+    log.error({ err: errorMessage(error) }, "cannot start");
+    await close();
+    throw error;
+  }
+}
+
+interface Parts {
+  readonly config: MasterConfig;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly store: Store;
+  readonly identity: Identity;
+  readonly events: EventBus;
+  readonly audit: AuditLog;
+  readonly roots: FileRoots;
+  readonly pillar: PillarRoom;
+  readonly overrides: MasterOverrides;
+  readonly closers: (() => Promise<void> | void)[];
+}
+
+/** Wires the rooms and opens the doors: the sockets first, the control API last. */
+async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
+  const { config, log, clock, store, identity, events, audit, roots, pillar, overrides, closers } = parts;
+  let endpointOrNone: MasterEndpoint | undefined;
+  const endpoint = () => {
+    if (endpointOrNone === undefined) throw new HostError("starting", "cannot serve yet: the master is starting");
+    return endpointOrNone;
+  };
+  const hosts = await Hosts.load(store, clock);
+  const grainsOf = (id: string) => hosts.grains(id) ?? {};
+  const known = await openVolumeKnowledge({ config, store, audit, events, log, clock, pillar, grainsOf });
+  const { guard, volumes } = known;
+  closers.push(() => known.notifier.close());
+  const enrolment = await Enrolment.load({
+    store,
+    audit,
+    events,
+    log,
+    clock,
+    autoAccept: config.auto_accept,
+    maxPending: config.max_pending_keys,
+    cut: async (ids) => {
+      for (const id of ids) endpoint().disconnect(id);
+      await endpoint().rotateFleetKey();
+    },
+    mayDelete: async (ids, force) => guard.settle(guard.orphaned(ids), { what: "keys delete", force }),
+    forget: async (id) => hosts.forget(id),
+  });
+  const keepMs = config.keep_jobs_hours * HOUR_MS;
+  const heartbeatMs = Math.round(config.heartbeat * 1000);
+  const returns = new Returns({ store, hosts, events, log, keepMs, clock });
+  const acceptedIds = () => enrolment.acceptedIds();
+  const jobs = await Jobs.load({
+    store,
+    hosts,
+    returns,
+    events,
+    log,
+    endpoint,
+    acceptedIds,
+    keepMs,
+    heartbeatMs,
+    clock,
+  });
+  const addressOf = (id: string) =>
+    hosts.session(id)?.address ?? enrolment.list().find((key) => key.id === id)?.address ?? "";
+  const pillarOf = async (id: string) => pillar.compile(id, grainsOf(id));
+  const { release, extend } = await openRelease({
+    config,
+    store,
+    audit,
+    events,
+    log,
+    clock,
+    master: identity.fingerprint,
+    endpoint,
+    acceptedIds,
+    grainsOf,
+    secretPaths: async (id) => (await pillarOf(id)).secrets,
+    mayReboot: async (ids, force, by) => {
+      const risks = await Promise.all(ids.map(async (id) => guard.unkept(id)));
+      await guard.settle(risks.flat(), { what: "reboot", force, by: { ...ROOT, actor: by } });
+    },
+    lastSeen: (id) => ({ address: addressOf(id), bootId: hosts.bootId(id) }),
+  });
+  closers.push(() => release.close());
+  const compile = async (id: string, grains: JsonObject) => (await pillar.compile(id, grains)).pillar;
+  const passphrases = new Passphrases(clock);
+  closers.push(() => passphrases[Symbol.dispose]());
+  const leases = new Leases({
+    passphrases,
+    store,
+    audit,
+    events,
+    log,
+    identity,
+    clock,
+    compilePillar: pillarOf,
+    resolveSecret: async (...request) => pillar.resolveSecret(...request),
+    authorize: overrides.authorize ?? (async (facts) => release.gate.authorize(facts)),
+    stopped: (facts) => release.gate.stopped(facts),
+    ...(overrides.reached === undefined ? {} : { reached: overrides.reached }),
+    keepMs: config.keep_leases_days * 24 * HOUR_MS,
+  });
+  const files = new FileServer(roots);
+  const operations = await openVolumeOperations({
+    ...known,
+    config,
+    store,
+    audit,
+    events,
+    log,
+    clock,
+    pillar,
+    grainsOf,
+    hosts,
+    jobs,
+    release,
+    passphrases,
+    acceptedIds,
+    master: identity.fingerprint,
+    ...(overrides.reached === undefined ? {} : { reached: overrides.reached }),
+  });
+  closers.push(() => operations.campaigns.close());
+  const now = () => clock.now();
+  const { liveness, askers } = release;
+  const witnesses = new Witnesses({ audit, store, events, log });
+  const rooms = {
+    enrolment,
+    hosts,
+    jobs,
+    leases,
+    heartbeats: new Heartbeats({ audit, clock, log }),
+    contested: new Contested({ events, log, clock }),
+    liveness,
+    askers,
+    audit,
+    witnesses,
+    files,
+    ...operations.requests,
+    events,
+    endpoint,
+    compilePillar: compile,
+    heartbeatMs,
+    now,
+  };
+  const listen = overrides.listen ?? listenMaster;
+  const wire = await listen({
+    identity,
+    interface: config.interface,
+    publishPort: config.publish_port,
+    returnPort: config.ret_port,
+    handlers: pacedHandlers(minionHandlers(rooms), clock),
+    clock,
+    report: (message, error) => log.warn({ err: errorMessage(error) }, message),
+  });
+  endpointOrNone = wire;
+  // sessions that end because the master stops are no host's silence
+  closers.push(
+    async () => wire.close(),
+    () => liveness.close(),
+  );
+  const reaper = setInterval(() => {
+    for (const session of hosts.silentFor(heartbeatMs * MISSED_HEARTBEATS)) session.close();
+  }, heartbeatMs);
+  closers.push(() => clearInterval(reaper));
+  const startedAt = clock.now();
+  const api: ControlApi = await serveControlApi(
+    {
+      enrolment,
+      hosts,
+      jobs,
+      events,
+      log,
+      beforeJob: operations.beforeJob,
+      provePush: async (request) => release.pushes.prove(request),
+      jobReport: async (jid) => jobReport(store, jid, enrolment.acceptedIds()),
+      leaseList: async (limit) => listLeases(store, limit),
+      audit: new AuditRoom({ audit, store, identity, askWitnesses: async () => askWitnesses(jobs, hosts) }),
+      status: () => ({
+        version: VERSION,
+        fingerprint: identity.fingerprint,
+        startedAt,
+        publishPort: wire.publishPort,
+        returnPort: wire.returnPort,
+        drops: wire.drops(),
+        audit: { seq: audit.head.seq, failing: audit.trouble ?? null },
+        nextBootFails: volumes.failing(acceptedIds()),
+      }),
+      compilePillar: compile,
+      extend: (app) => {
+        pillar.extend(app, {
+          grainsOf,
+          ids: acceptedIds,
+          guard: async (id, after, act) => guard.settle(await guard.lostWith(id, after), act),
+          headers: known.headers,
+        });
+        extend(app);
+        operations.extend(app);
+      },
+    },
+    config.socket,
+  );
+  closers.push(
+    async () => api.close(),
+    () => jobs.close(),
+  );
+  operations.campaigns.begin();
+  return { ports: { publish: wire.publishPort, return: wire.returnPort } };
+}
+
+function openState(config: MasterConfig, overrides: MasterOverrides): Store {
+  try {
+    mkdirSync(config.state_dir, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new HostError("state-dir", `cannot make the state directory "${config.state_dir}"`, { cause });
+  }
+  return (overrides.openStore ?? ((path) => new SqliteStore(path)))(join(config.state_dir, "store.db"));
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  signal.addEventListener("abort", () => resolve(), { once: true });
+  await promise;
+}

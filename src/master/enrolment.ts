@@ -1,0 +1,252 @@
+import { type Clock, systemClock } from "../core/clock.ts";
+import type { KeyAction, KeyEntry } from "../core/control-api.ts";
+import { errorMessage } from "../core/errors.ts";
+import { fingerprint, type PublicIdentity } from "../core/identity.ts";
+import { MINION_ID } from "../core/ids.ts";
+import type { Logger } from "../core/log.ts";
+import type { Admission, PeerSession } from "../wire/endpoints.ts";
+import { globMatcher } from "../sls/glob.ts";
+import type { EventBus } from "./events.ts";
+import { type Actor, MASTER, ROOT } from "./audit/actor.ts";
+import type { AuditLog } from "./audit/audit-log.ts";
+import { type KeyRecord, holdsKeys, keyRecordSchema, newKeyRecord, toKeyEntry } from "./key-record.ts";
+import { Lane } from "./lane.ts";
+import { decodeRecord, putRecord } from "./store/record.ts";
+import type { Change, Store } from "./store/store.ts";
+
+/** What enrolment works with. */
+export interface EnrolmentOptions {
+  readonly store: Store;
+  readonly audit: Pick<AuditLog, "append">;
+  readonly events: EventBus;
+  readonly log: Logger;
+  /** Whether a new key is accepted as it comes. */
+  readonly autoAccept: boolean;
+  /** Most keys that may wait; default 1,000, at most a tenth of them from one address. */
+  readonly maxPending?: number;
+  readonly clock?: Clock;
+  /** Ends what an id may no longer do: its live sessions, and the fleet key it knows. Called when the change is durable. */
+  readonly cut: (ids: readonly string[]) => Promise<void>;
+  /** Refuses, by throwing, that the keys of these hosts are deleted. */
+  readonly mayDelete?: (ids: readonly string[], force: boolean) => Promise<void>;
+  /** Drops what else is known of an id whose key was deleted. */
+  readonly forget: (id: string) => Promise<void>;
+}
+
+const KEYS = "keys/";
+const DENIED = "denied/";
+const MAX_DENIED = 1000;
+const STALE_PENDING_MS = 3_600_000;
+
+/** Which states an action applies to; a rejected key is accepted only when named in full, never by a wildcard. */
+const APPLIES: Readonly<Record<KeyAction["action"], readonly KeyRecord["state"][]>> = {
+  accept: ["pending", "rejected"],
+  reject: ["pending", "accepted"],
+  delete: ["pending", "accepted", "rejected", "denied"],
+};
+
+type KeyEvent = "accepted" | "deleted" | "denied" | "pending" | "rejected";
+const DONE: Readonly<Record<KeyAction["action"], KeyEvent>> = {
+  accept: "accepted",
+  reject: "rejected",
+  delete: "deleted",
+};
+
+/** Whose keys the master knows, and who of them may open a session. One writer; readers see only what is durable. */
+export class Enrolment {
+  readonly #options: EnrolmentOptions;
+  readonly #clock: Clock;
+  readonly #lane = new Lane();
+  /** By id: the one key that holds it. */
+  readonly #keys = new Map<string, KeyRecord>();
+  /** By id and fingerprint: other keys that asked for an id that was held. */
+  readonly #denied = new Map<string, KeyRecord>();
+  /** Which record a peer's keys were found to be those of: every request asks, and a record never changes. */
+  readonly #holders = new WeakMap<PublicIdentity, KeyRecord>();
+
+  private constructor(options: EnrolmentOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  /** Reads all keys from the store. */
+  static async load(options: EnrolmentOptions): Promise<Enrolment> {
+    const enrolment = new Enrolment(options);
+    for (const entry of await options.store.list(KEYS)) {
+      const record = decodeRecord(keyRecordSchema, entry);
+      enrolment.#keys.set(record.id, record);
+    }
+    for (const entry of await options.store.list(DENIED)) {
+      enrolment.#denied.set(entry.key, decodeRecord(keyRecordSchema, entry));
+    }
+    return enrolment;
+  }
+
+  /**
+   * Whether a peer that has proven its keys may open a session as `id`. Anything but an accepted id with its own key is
+   * refused, all alike (I6); what is new is recorded first. Never throws.
+   */
+  async admit(id: string, peer: PublicIdentity, address: string): Promise<Admission> {
+    if (!MINION_ID.test(id) || id.includes("..")) return "refuse";
+    const known = this.#keys.get(id);
+    if (known !== undefined && holdsKeys(known, peer)) return this.#seen(known, address);
+    try {
+      return await this.#lane.run(async () => this.#meet(id, peer, address));
+    } catch (error) {
+      this.#options.log.error({ id, err: errorMessage(error) }, "cannot record a key: the peer is refused");
+      return "refuse";
+    }
+  }
+
+  /** Whether this session's keys still hold its id; asked again with every request. */
+  allows({ minionId, peer }: Pick<PeerSession, "minionId" | "peer">): boolean {
+    const record = this.#keys.get(minionId);
+    if (record?.state !== "accepted") return false;
+    if (this.#holders.get(peer) === record) return true;
+    const holds = holdsKeys(record, peer);
+    if (holds) this.#holders.set(peer, record);
+    return holds;
+  }
+
+  /** Ids whose key is accepted, sorted. */
+  acceptedIds(): readonly string[] {
+    return [...this.#keys.values()]
+      .filter(({ state }) => state === "accepted")
+      .map(({ id }) => id)
+      .sort();
+  }
+
+  /** Every key, sorted by id; denied ones after the key that holds the id. */
+  list(): readonly KeyEntry[] {
+    return [...this.#keys.values(), ...this.#denied.values()]
+      .map(toKeyEntry)
+      .sort((a, b) => (a.id < b.id ? -1 : Number(a.id > b.id)));
+  }
+
+  /**
+   * Accepts, rejects or deletes the keys that the glob matches in a state that the action applies to, and returns them as
+   * they were before. When it resolves the change and its audit record are durable and the live sessions of rejected and
+   * deleted ids are cut.
+   */
+  async act(
+    { action, match, dryRun, fingerprints, force = false }: KeyAction,
+    actor: Actor = ROOT,
+  ): Promise<readonly KeyEntry[]> {
+    return this.#lane.run(async () => {
+      const meant = fingerprints && new Set(fingerprints);
+      const hits = this.#matches(action, match).filter(({ fingerprint }) => !meant || meant.has(fingerprint));
+      if (dryRun || hits.length === 0) return hits.map(toKeyEntry);
+      if (action === "delete") {
+        const holders = hits.filter(({ state }) => state !== "denied").map(({ id }) => id);
+        await this.#options.mayDelete?.(holders, force);
+      }
+      // one turn of the event loop: one write for all
+      await Promise.all(
+        hits.map(async (record) => this.#record(DONE[action], record, actor, this.#changes(action, record))),
+      );
+      for (const record of hits) this.#apply(action, record);
+      const cut = hits.filter(({ state }) => state === "accepted").map(({ id }) => id);
+      if (action !== "accept" && cut.length > 0) await this.#options.cut(cut);
+      if (action === "delete") for (const { id } of hits) if (!this.#keys.has(id)) await this.#options.forget(id);
+      return hits.map(toKeyEntry);
+    });
+  }
+
+  #matches(action: KeyAction["action"], match: string): readonly KeyRecord[] {
+    const fits = globMatcher(match);
+    return [...this.#keys.values(), ...this.#denied.values()].filter(
+      ({ id, state }) =>
+        fits(id) && APPLIES[action].includes(state) && !(action === "accept" && state === "rejected" && id !== match),
+    );
+  }
+
+  #changes(action: KeyAction["action"], record: KeyRecord): readonly Change[] {
+    const key = recordKey(record);
+    if (action === "delete") return [{ op: "delete", key }];
+    return [putRecord(key, { ...record, state: action === "accept" ? "accepted" : "rejected" })];
+  }
+
+  #apply(action: KeyAction["action"], record: KeyRecord): void {
+    const { id, fingerprint } = record;
+    if (record.state === "denied") this.#denied.delete(recordKey(record));
+    else if (action === "delete") this.#keys.delete(id);
+    else this.#keys.set(id, { ...record, state: action === "accept" ? "accepted" : "rejected" });
+    const done = DONE[action];
+    this.#options.events.emit(`key/${done}/${id}`, { id, fingerprint, before: record.state });
+    this.#options.log.info({ id, fingerprint }, `key ${done}`);
+  }
+
+  /** Writes changes of keys and the audit record of one of them, both or none. */
+  async #record(done: KeyEvent, record: KeyRecord, { actor, from }: Actor, changes: readonly Change[]): Promise<void> {
+    const { id, fingerprint, state, address } = record;
+    const at = this.#clock.now();
+    const data = { fingerprint, before: state, address };
+    await this.#options.audit.append({ at, kind: `key-${done}`, actor, subject: id, from, data }, changes);
+  }
+
+  #seen(record: KeyRecord, address: string): Admission {
+    this.#keys.set(record.id, { ...record, address, lastSeen: this.#clock.now() });
+    return record.state === "accepted" ? "accept" : "refuse";
+  }
+
+  async #meet(id: string, peer: PublicIdentity, address: string): Promise<Admission> {
+    const known = this.#keys.get(id);
+    if (known !== undefined && holdsKeys(known, peer)) return this.#seen(known, address);
+    const facts = { id, fingerprint: fingerprint(peer), address, now: this.#clock.now() };
+    if (known !== undefined) return this.#deny(known, newKeyRecord(peer, { ...facts, state: "denied" }));
+    const state = this.#options.autoAccept ? "accepted" : "pending";
+    const evicted = state === "pending" ? this.#room(address) : [];
+    if (evicted === undefined) {
+      this.#options.events.emit("key/too-many-pending", { id, address });
+      return "refuse";
+    }
+    const record = newKeyRecord(peer, { ...facts, state });
+    const by = state === "accepted" ? { ...MASTER, from: "auto_accept" } : { actor: id, from: address };
+    await this.#record(state, { ...record, state: "pending" }, by, [
+      putRecord(recordKey(record), record),
+      ...evicted.map((old): Change => ({ op: "delete", key: recordKey(old) })),
+    ]);
+    for (const old of evicted) this.#keys.delete(old.id);
+    this.#keys.set(id, record);
+    this.#options.events.emit(`key/${state}/${id}`, { id, fingerprint: record.fingerprint, address });
+    this.#options.log.info({ id, fingerprint: record.fingerprint, address }, `key ${state}`);
+    return state === "accepted" ? "accept" : "refuse";
+  }
+
+  /** Which pending keys make room for one more: none, a stale one, or undefined when there is no room. */
+  #room(address: string): readonly KeyRecord[] | undefined {
+    const max = this.#options.maxPending ?? 1000;
+    const pending = [...this.#keys.values()].filter(({ state }) => state === "pending");
+    const crowded = address !== "" && pending.filter((key) => key.address === address).length >= Math.ceil(max / 10);
+    if (pending.length < max && !crowded) return [];
+    const oldest = pending
+      .filter((key) => !crowded || key.address === address)
+      .reduce((a, b) => (b.lastSeen < a.lastSeen ? b : a));
+    return oldest.lastSeen < this.#clock.now() - STALE_PENDING_MS ? [oldest] : undefined;
+  }
+
+  async #deny(holder: KeyRecord, record: KeyRecord): Promise<Admission> {
+    const key = recordKey(record);
+    const before = this.#denied.get(key);
+    if (before !== undefined) {
+      this.#denied.set(key, { ...before, address: record.address, lastSeen: record.lastSeen });
+      return "refuse";
+    }
+    const { id, fingerprint, address } = record;
+    this.#options.events.emit(`key/denied/${id}`, { id, fingerprint, address, held: holder.fingerprint });
+    this.#options.log.warn(
+      { id, fingerprint, address, held: holder.fingerprint },
+      "key denied: another key holds the id",
+    );
+    if (this.#denied.size < MAX_DENIED) {
+      await this.#record("denied", record, { actor: id, from: address }, [putRecord(key, record)]);
+      this.#denied.set(key, record);
+    }
+    return "refuse";
+  }
+}
+
+function recordKey({ id, state, signKey, dhKey }: KeyRecord): string {
+  if (state !== "denied") return `${KEYS}${id}`;
+  return `${DENIED}${id}/${signKey}${dhKey}`;
+}

@@ -1,0 +1,209 @@
+import { type Clock, systemClock } from "../../core/clock.ts";
+import type { JobEvent, JobRequest } from "../../core/control-api.ts";
+import { errorMessage } from "../../core/errors.ts";
+import { jidAt } from "../../core/ids.ts";
+import type { Logger } from "../../core/log.ts";
+import { z } from "../../core/schema.ts";
+import { targetMatcher } from "../../sls/target.ts";
+import type { MasterEndpoint, PeerSession } from "../../wire/endpoints.ts";
+import type { Job, Request, Response } from "../../wire/messages.ts";
+import type { EventBus } from "../events.ts";
+import type { Hosts } from "../hosts.ts";
+import { Lane } from "../lane.ts";
+import type { NotePush } from "../release/pushes.ts";
+import { decodeRecord, putRecord } from "../store/record.ts";
+import type { Store } from "../store/store.ts";
+import { type JobRecord, jobKey } from "./job-record.ts";
+import type { Returns } from "./returns.ts";
+import { JobStream } from "./stream.ts";
+import { JobTracker } from "./tracker.ts";
+
+/** What jobs work with. */
+export interface JobsOptions {
+  readonly store: Store;
+  readonly hosts: Hosts;
+  readonly returns: Returns;
+  readonly events: EventBus;
+  readonly log: Logger;
+  readonly endpoint: () => Pick<MasterEndpoint, "publish">;
+  /** Ids that a target may match. */
+  readonly acceptedIds: () => readonly string[];
+  readonly keepMs: number;
+  readonly heartbeatMs: number;
+  readonly resendMs?: number;
+  readonly missingMs?: number;
+  readonly clock?: Clock;
+}
+
+interface Live {
+  readonly job: Job;
+  readonly tracker: JobTracker;
+  /** Empty until it is published. */
+  envelope: Uint8Array;
+}
+
+const SEQ_KEY = "meta/job-seq";
+const seqSchema = z.object({ seq: z.number().int(), jid: z.string() });
+const TICK_MS = 100;
+/** With more targets than this a job goes out without their names, when it is meant for all who are there. */
+const MAX_NAMED = 50;
+
+/**
+ * Jobs from request to last return. A job reaches a minion only while somebody is still told about it: who is named
+ * offline or missing does not run it later, so a command of yesterday never runs at a boot of today.
+ */
+export class Jobs {
+  readonly #options: JobsOptions;
+  readonly #clock: Clock;
+  readonly #lane = new Lane();
+  readonly #live = new Map<string, Live>();
+  readonly #ticker: NodeJS.Timeout;
+  #seq: number;
+  #lastJid: string;
+
+  private constructor(options: JobsOptions, last: z.infer<typeof seqSchema>) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#seq = last.seq;
+    this.#lastJid = last.jid;
+    this.#ticker = setInterval(() => this.#tick(), TICK_MS);
+    this.#ticker.unref();
+  }
+
+  /** Takes up the sequence where the store has it. */
+  static async load(options: JobsOptions): Promise<Jobs> {
+    const entry = await options.store.get(SEQ_KEY);
+    return new Jobs(options, entry === undefined ? { seq: 0, jid: "" } : decodeRecord(seqSchema, entry));
+  }
+
+  /** The number of the last job. */
+  get seq(): number {
+    return this.#seq;
+  }
+
+  /**
+   * Publishes a job and returns its events as they come, `start` first. Throws ConfigError `bad-target`, and what `note`
+   * rejects with: then nothing is published. What it published runs on when the reader goes away.
+   */
+  async start(request: JobRequest, note?: NotePush): Promise<JobStream> {
+    const matches = targetMatcher(request.target.kind, request.target.expr);
+    const { hosts, acceptedIds } = this.#options;
+    const targets = acceptedIds().filter((id) => matches({ id, grains: hosts.grains(id) ?? {} }));
+    const present = await Promise.all(targets.map(async (id) => this.#isThere(id)));
+    const online = targets.filter((_, index) => present[index] === true);
+    const offline = targets.filter((_, index) => present[index] !== true);
+    return this.#lane.run(async () => this.#publish(request, online, offline, note));
+  }
+
+  /** The minion has the job and will run it. */
+  acked(id: string, { jid }: Request<"job.ack">): void {
+    this.#live.get(jid)?.tracker.ack(id, this.#clock.now());
+  }
+
+  progressed(id: string, step: Request<"job.progress">): void {
+    this.#live.get(step.jid)?.tracker.progress(id, this.#clock.now(), step);
+  }
+
+  /** A heartbeat says what the minion runs. */
+  heartbeat(id: string, { running }: Request<"heartbeat">): void {
+    for (const { jid } of running) this.#live.get(jid)?.tracker.running(id, this.#clock.now());
+  }
+
+  /** Keeps a return; resolves when it is on disk (I8). */
+  async returned(id: string, body: Request<"return">): Promise<void> {
+    const record = await this.#options.returns.keep(id, body);
+    if (record !== undefined) this.#live.get(record.jid)?.tracker.returned(record);
+  }
+
+  /** Envelopes after `lastSeq` that are meant for this minion and still wanted. */
+  since(id: string, lastSeq: number): Response<"jobs.since"> {
+    const envelopes = [...this.#live.values()]
+      .filter(({ job, tracker }) => job.seq > lastSeq && tracker.wanted(id))
+      .sort((a, b) => a.job.seq - b.job.seq)
+      .map(({ envelope }) => envelope);
+    return { envelopes, seq: this.#seq };
+  }
+
+  /** The master stops: whoever watches is told. */
+  close(): void {
+    clearInterval(this.#ticker);
+    for (const { tracker } of this.#live.values())
+      tracker.abandon("the master stops; the return is kept when it comes");
+    this.#live.clear();
+  }
+
+  async #isThere(id: string): Promise<boolean> {
+    const session: PeerSession | undefined = this.#options.hosts.session(id);
+    if (session === undefined) return false;
+    let there = false;
+    try {
+      there = await session.notify({ kind: "probe" });
+    } catch (error) {
+      this.#options.log.debug({ id, err: errorMessage(error) }, "cannot probe a session");
+    }
+    if (!there) session.close();
+    return there;
+  }
+
+  async #publish(
+    request: JobRequest,
+    online: readonly string[],
+    offline: readonly string[],
+    note: NotePush | undefined,
+  ): Promise<JobStream> {
+    const { store, endpoint, events, log, keepMs, heartbeatMs } = this.#options;
+    const now = this.#clock.now();
+    const seq = this.#seq + 1;
+    const jid = this.#nextJid(now);
+    const { fun, args, kwargs } = request;
+    const ids = [...online, ...offline].sort();
+    const record: JobRecord = { jid, seq, issuedAt: now, fun, args: [...args], kwargs, target: request.target, ids };
+    await store.write([putRecord(SEQ_KEY, { seq, jid }), putRecord(jobKey(jid), record, { ttlMs: keepMs })]);
+    this.#seq = seq;
+    await note?.({ jid, fun, ids: online });
+    const stream = new JobStream();
+    const { resendMs = 2000, missingMs = 5000 } = this.#options;
+    const timing = { resendMs, missingMs, timeoutMs: request.timeoutMs, heartbeatMs };
+    const push = (event: JobEvent) => stream.push(event);
+    const tracker = new JobTracker({ jid, online, offline }, timing, now, push);
+    log.info({ jid, fun, targets: ids.length, offline: offline.length }, "job");
+    events.emit(`job/${jid}/new`, { jid, fun, targets: ids, offline });
+    if (!tracker.ended) {
+      const target = this.#wireTarget(online);
+      const job: Job = { jid, seq, issuedAt: now, fun, args: [...args], kwargs: { ...kwargs }, target };
+      // in place before it is published: an answer may come back at once
+      const live: Live = { job, tracker, envelope: new Uint8Array() };
+      this.#live.set(jid, live);
+      live.envelope = await endpoint().publish(job);
+    }
+    return stream;
+  }
+
+  #wireTarget(online: readonly string[]): Job["target"] {
+    const everybody = online.length === this.#options.hosts.connectedIds().length;
+    return online.length > MAX_NAMED && everybody ? { kind: "all" } : { kind: "ids", ids: [...online] };
+  }
+
+  /** Later than all before, also when the clock went back. */
+  #nextJid(now: number): string {
+    let jid = jidAt(now, 0);
+    if (jid <= this.#lastJid) jid = (BigInt(this.#lastJid) + 1n).toString().padStart(20, "0");
+    this.#lastJid = jid;
+    return jid;
+  }
+
+  #tick(): void {
+    const now = this.#clock.now();
+    const { hosts, log } = this.#options;
+    for (const [jid, { tracker, envelope }] of this.#live) {
+      const { resend, finished } = tracker.tick(now, (id) => hosts.session(id) !== undefined);
+      for (const id of envelope.length === 0 ? [] : resend) {
+        hosts
+          .session(id)
+          ?.notify({ kind: "job", envelope })
+          .catch((error: unknown) => log.debug({ id, jid, err: errorMessage(error) }, "cannot send the job again"));
+      }
+      if (finished) this.#live.delete(jid);
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import { type Clock, systemClock } from "../../core/clock.ts";
+import type { JsonObject } from "../../core/json.ts";
+import type { Logger } from "../../core/log.ts";
+import type { Request } from "../../wire/messages.ts";
+import type { EventBus } from "../events.ts";
+import type { Hosts } from "../hosts.ts";
+import { decodeRecord, putRecord } from "../store/record.ts";
+import type { Change, Store } from "../store/store.ts";
+import { type JobRecord, jobKey, jobRecordSchema, ownReturnKey, type ReturnRecord, returnKey } from "./job-record.ts";
+import { highstateSummary } from "./summary.ts";
+
+/** What returns work with. */
+export interface ReturnsOptions {
+  readonly store: Store;
+  readonly hosts: Hosts;
+  readonly events: EventBus;
+  readonly log: Logger;
+  readonly keepMs: number;
+  readonly clock?: Clock;
+}
+
+const MAX_DATA_BYTES = 8 * 1024 * 1024;
+/** Returns of own runs that are kept of one minion; the oldest go first. */
+const MAX_OWN = 50;
+
+/** Returns on their way to the disk (I8). Whose they are is decided by the session alone. */
+export class Returns {
+  readonly #options: ReturnsOptions;
+  readonly #clock: Clock;
+  /** Jobs looked up lately, so that a fleet's returns do not read one record a thousand times. */
+  readonly #jobs = new Map<string, JobRecord>();
+
+  constructor(options: ReturnsOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  /**
+   * Keeps a minion's return, once: a second delivery changes nothing. A return for a job that named other minions is
+   * dropped with an event, and undefined comes back; one for no job of the master is a run that the minion started
+   * itself. Resolves when all is durable; throws HostError when it cannot be.
+   */
+  async keep(id: string, body: Request<"return">): Promise<ReturnRecord | undefined> {
+    const job = await this.#job(body.jid);
+    if (job !== undefined && !job.ids.includes(id)) {
+      this.#options.events.emit(`return/refused/${id}`, { id, jid: body.jid, reason: "the job named other minions" });
+      this.#options.log.warn({ id, jid: body.jid }, "return dropped: the job named other minions");
+      return undefined;
+    }
+    const record: ReturnRecord = { ...body, data: bounded(body), id, receivedAt: this.#clock.now() };
+    if (job === undefined) await this.#keepOwn(record);
+    else await this.#write(record, returnKey(body.jid, id), [], isPartial(job));
+    const { jid, fun, success, retcode, startup } = record;
+    this.#options.events.emit(`return/${jid}/${id}`, { id, jid, fun, success, retcode, startup });
+    return record;
+  }
+
+  async #job(jid: string): Promise<JobRecord | undefined> {
+    const known = this.#jobs.get(jid);
+    if (known !== undefined) return known;
+    const entry = await this.#options.store.get(jobKey(jid));
+    if (entry === undefined) return undefined;
+    const record = decodeRecord(jobRecordSchema, entry);
+    if (this.#jobs.size >= 20) this.#jobs.delete(this.#jobs.keys().next().value ?? "");
+    this.#jobs.set(jid, record);
+    return record;
+  }
+
+  async #keepOwn(record: ReturnRecord): Promise<void> {
+    const key = ownReturnKey(record.id, record.jid);
+    const kept = await this.#options.store.list(ownReturnKey(record.id, ""));
+    const old = kept.slice(0, Math.max(0, kept.length + 1 - MAX_OWN)).filter((entry) => entry.key !== key);
+    const deletes = old.map((entry): Change => ({ op: "delete", key: entry.key }));
+    // a run by hand counts as a highstate only if it was one whole
+    await this.#write(record, key, deletes, !record.startup && record.fun !== "state.highstate");
+  }
+
+  async #write(record: ReturnRecord, key: string, more: readonly Change[], partial: boolean): Promise<void> {
+    const { store, hosts, keepMs } = this.#options;
+    const changes = [putRecord(key, record, { ifRevision: 0, ttlMs: keepMs }), ...more];
+    const last = highstateSummary(record, partial);
+    // a conflict means that the return is there already, durable since its first delivery
+    if (last === undefined) await store.write(changes);
+    else await hosts.noteHighstate(record.id, last, async (change) => store.write([...changes, change]));
+  }
+}
+
+/** `state.apply` of named SLS files, or in test mode, says nothing of the highstate. */
+function isPartial(job: JobRecord): boolean {
+  const mods: JsonObject = job.kwargs;
+  const named = job.args.length > 0 || mods["mods"] !== undefined;
+  return mods["test"] === true || (job.fun !== "state.highstate" && named);
+}
+
+function bounded({ data }: Request<"return">): Request<"return">["data"] {
+  const bytes = Buffer.byteLength(JSON.stringify(data));
+  return bytes <= MAX_DATA_BYTES ? data : `return of ${bytes} bytes left out: more than ${MAX_DATA_BYTES}`;
+}

@@ -1,0 +1,68 @@
+import type { JsonObject } from "../../core/json.ts";
+import type { LeasePurpose } from "../../core/lease-purpose.ts";
+
+/** What a key is wanted for. */
+export type ReleasePurpose = LeasePurpose;
+
+/** An operator's signed yes to one held lease. */
+export interface Approval {
+  readonly operator: string;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+}
+
+/**
+ * All that a release decision rests on, gathered by the master before it decides. Nothing in here comes from the host's
+ * own word, except `grains`, which are its claims and marked as such wherever they are shown.
+ */
+export interface ReleaseFacts {
+  readonly minionId: string;
+  /** Names of the node groups that the master counts the host to. */
+  readonly nodegroups: readonly string[];
+  /** Pillar path of the secret. */
+  readonly secret: string;
+  readonly purpose: ReleasePurpose;
+  /** The host's address as the master's socket sees it; "" when it cannot tell, which no network rule accepts. */
+  readonly address: string;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+  /** Leases of this secret that this host was given since its current boot began, this one left out. */
+  readonly leasesThisBoot: number;
+  /** True until a lease in this boot: the host has started since it last held the key. */
+  readonly newBoot: boolean;
+  /** Whether this host was ever given this secret before. */
+  readonly everLeased: boolean;
+  /** Whether an operator announced a reboot of this host and the window is still open. */
+  readonly rebootAnnounced: boolean;
+  /** Longest silence of the host's signed heartbeats since its last lease, in milliseconds; 0 when it has none to miss. */
+  readonly silentMs: number;
+  /** Leases of this secret to this host in the 24 hours before now. */
+  readonly leasesInDay: number;
+  readonly approvals: readonly Approval[];
+  /** Operators who asked for what led here (pushed the run, announced the reboot), who therefore cannot approve it. */
+  readonly askers: readonly string[];
+  readonly grains: JsonObject;
+}
+
+export type Verdict = "allow" | "deny" | "hold";
+
+/** One named ground of a verdict. */
+export interface Reason {
+  /** Stable word for programs, such as `once-a-boot`. */
+  readonly code: string;
+  /** One sentence part for people, lower case. */
+  readonly text: string;
+}
+
+export interface Decision {
+  readonly verdict: Verdict;
+  /** The rule that decided; undefined when none matched, or when there is no release policy. */
+  readonly rule: string | undefined;
+  readonly reasons: readonly Reason[];
+  /** What would lift a hold. */
+  readonly approvalsNeeded:
+    | { readonly count: number; readonly of: readonly string[] | undefined; readonly have: number }
+    | undefined;
+  /** Why the rules before the deciding one did not match, in order: for `explain`. */
+  readonly passedOver: readonly { readonly rule: string; readonly reason: Reason }[];
+}

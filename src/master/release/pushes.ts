@@ -1,0 +1,117 @@
+import type { JobRequest } from "../../core/control-api.ts";
+import { AuthError } from "../../core/errors.ts";
+import { argumentsDigest, type JobStatement } from "../../core/operator-statement.ts";
+import { z } from "../../core/schema.ts";
+import { decodeRecord, putRecord } from "../store/record.ts";
+import type { Store } from "../store/store.ts";
+import type { Askers } from "./askers.ts";
+import type { Journal } from "./journal.ts";
+import { type Operators, ROOT } from "./operators.ts";
+import type { PolicyFile } from "./policy-file.ts";
+
+/** A job that has its number and is about to be published. */
+export interface PushedJob {
+  readonly jid: string;
+  readonly fun: string;
+  /** Whom it is published to. */
+  readonly ids: readonly string[];
+}
+
+/** To be awaited between numbering and publishing a job; nothing is published when it rejects. */
+export type NotePush = (job: PushedJob) => Promise<void>;
+
+export interface PushesOptions {
+  readonly store: Store;
+  readonly journal: Journal;
+  readonly operators: Operators;
+  readonly policy: Pick<PolicyFile, "current">;
+  readonly askers: Askers;
+  /** Fingerprint of the master. */
+  readonly master: string;
+  readonly now: () => number;
+}
+
+const NONCES = "release/nonce/";
+const nonceSchema = z.object({ until: z.number() });
+/** How long a signed job may lie around before it reaches the master. */
+const MAX_PUSH_MS = 600_000;
+/** How much longer it is known that it was used: the clock may be set forward and back. */
+const REMEMBER_MS = 86_400_000;
+
+/** Proves who pushes a job, and notes them as those who asked for what its hosts do then. */
+export class Pushes {
+  readonly #options: PushesOptions;
+  // statements that were taken: each is good for one job
+  readonly #used = new Map<string, number>();
+
+  private constructor(options: PushesOptions) {
+    this.#options = options;
+  }
+
+  /** Reads what the store knows. */
+  static async load(options: PushesOptions): Promise<Pushes> {
+    const pushes = new Pushes(options);
+    for (const entry of await options.store.list(NONCES)) {
+      pushes.#used.set(entry.key.slice(NONCES.length), decodeRecord(nonceSchema, entry).until);
+    }
+    return pushes;
+  }
+
+  /**
+   * How the pusher of a job is to be noted; undefined when nobody need be. Throws AuthError `bad-approval` for a statement
+   * that is not about this job, is not signed by who it names, has expired or was used before. Without a statement it is
+   * root who asks, as soon as there are operators and rules that want approvals.
+   */
+  async prove(request: JobRequest): Promise<NotePush | undefined> {
+    const { askers, store } = this.#options;
+    if (request.pushed) return this.#signed(request, request.pushed);
+    if (!(await this.#needsName())) return undefined;
+    return async (job) => {
+      const { changes, apply } = askers.pushed(job, ROOT);
+      if (changes.length > 0) await store.write(changes);
+      apply();
+    };
+  }
+
+  #signed(request: JobRequest, { statement, signature }: NonNullable<JobRequest["pushed"]>): NotePush {
+    const { operators, master, now, askers, journal } = this.#options;
+    const { operator, nonce, expires } = statement;
+    const refuse = (why: string) => new AuthError("bad-approval", `cannot take this from "${operator}": ${why}`);
+    operators.verify(statement, signature, now(), MAX_PUSH_MS);
+    if (!isAbout(statement, request, master)) throw refuse("it is about something else than this job");
+    for (const [used, until] of this.#used) if (until <= now()) this.#used.delete(used);
+    if (this.#used.has(nonce)) throw refuse("it was used before");
+    const until = expires + REMEMBER_MS;
+    this.#used.set(nonce, until);
+    return async (job) => {
+      const { changes, apply } = askers.pushed(job, operator);
+      const { fun, jid, ids } = job;
+      const { args, target, targetKind } = statement;
+      const data = { jid, fun, args, targetKind, target, hosts: [...ids], nonce, expires, signature };
+      await journal(
+        { kind: "job-pushed", actor: operator, subject: ids.length === 1 ? (ids[0] ?? "") : target, data },
+        [putRecord(NONCES + nonce, { until }, { ttlMs: Math.max(1, until - now()) }), ...changes],
+      );
+      apply();
+    };
+  }
+
+  async #needsName(): Promise<boolean> {
+    const { operators, policy } = this.#options;
+    if (operators.list().length === 0) return false;
+    const loaded = await policy.current();
+    if (loaded.kind !== "policy") return false;
+    return loaded.policy.rules.some(({ verdict, require, lift }) => verdict === "hold" || require.approvals || lift);
+  }
+}
+
+function isAbout(statement: JobStatement, { target, fun, args, kwargs }: JobRequest, master: string): boolean {
+  return (
+    statement.what === "job" &&
+    statement.master === master &&
+    statement.targetKind === target.kind &&
+    statement.target === target.expr &&
+    statement.fun === fun &&
+    statement.args === argumentsDigest(args, kwargs)
+  );
+}

@@ -1,0 +1,58 @@
+import { z } from "../../core/schema.ts";
+import { decodeRecord, putRecord } from "../store/record.ts";
+import type { Change, Store } from "../store/store.ts";
+
+const windowSchema = z.object({
+  id: z.string(),
+  /** Operator who announced it. */
+  by: z.string(),
+  at: z.number(),
+  until: z.number(),
+  /** boot_id that the window was used by; "" while it is unused. One window is for one boot. */
+  bootId: z.string(),
+});
+type RebootWindow = z.infer<typeof windowSchema>;
+
+const PREFIX = "release/reboot/";
+
+/** Announced reboots: who said that which host would restart, and until when. */
+export class RebootWindows {
+  readonly #windows = new Map<string, RebootWindow>();
+
+  /** Reads what the store knows. */
+  static async load(store: Store): Promise<RebootWindows> {
+    const windows = new RebootWindows();
+    for (const entry of await store.list(PREFIX)) {
+      const window = decodeRecord(windowSchema, entry);
+      windows.#windows.set(window.id, window);
+    }
+    return windows;
+  }
+
+  /** The window that covers this boot of the host, if there is one. */
+  find(id: string, bootId: string, now: number): { readonly by: string; readonly until: number } | undefined {
+    const window = this.#windows.get(id);
+    if (!window || now < window.at || now >= window.until) return undefined;
+    return window.bootId === "" || window.bootId === bootId ? window : undefined;
+  }
+
+  /** What makes a window durable; `apply` once it is. */
+  open(ids: readonly string[], by: string, now: number, windowMs: number) {
+    const windows = ids.map((id): RebootWindow => ({ id, by, at: now, until: now + windowMs, bootId: "" }));
+    return {
+      changes: windows.map((window) => putRecord(PREFIX + window.id, window, { ttlMs: windowMs + 1000 })),
+      apply: () => {
+        for (const window of windows) this.#windows.set(window.id, window);
+      },
+    };
+  }
+
+  /** Ties an open window to the boot that came through it; at once, and in the store with `changes`. */
+  use(id: string, bootId: string, now: number): readonly Change[] {
+    const window = this.#windows.get(id);
+    if (!window || window.bootId !== "" || !this.find(id, bootId, now)) return [];
+    const used = { ...window, bootId };
+    this.#windows.set(id, used);
+    return [putRecord(PREFIX + id, used, { ttlMs: used.until - now + 1000 })];
+  }
+}

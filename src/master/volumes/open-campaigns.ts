@@ -1,0 +1,35 @@
+import { targetMatcher } from "../../sls/target.ts";
+import type { Hosts } from "../hosts.ts";
+import type { Jobs } from "../jobs/jobs.ts";
+import type { PillarRoom } from "../pillar-room.ts";
+import { Campaigns, type CampaignsOptions } from "./campaigns.ts";
+import type { Rotations } from "./rotations.ts";
+import { volumesLeft } from "./volumes-left.ts";
+
+/** The rooms that campaigns lead to. */
+export interface CampaignRooms extends Pick<CampaignsOptions, "audit" | "clock" | "events" | "log" | "store"> {
+  readonly hosts: Pick<Hosts, "grains" | "session">;
+  readonly jobs: Pick<Jobs, "start">;
+  readonly rotations: Pick<Rotations, "list">;
+  readonly pillar: Pick<PillarRoom, "compile">;
+  readonly acceptedIds: () => readonly string[];
+}
+
+/** Opens the campaigns over the master's other rooms. */
+export async function openCampaigns(rooms: CampaignRooms): Promise<Campaigns> {
+  const { hosts, jobs, rotations, pillar, acceptedIds } = rooms;
+  const grainsOf = (id: string) => hosts.grains(id) ?? {};
+  return Campaigns.load({
+    ...rooms,
+    match: ({ kind, expr }) => {
+      const matches = targetMatcher(kind, expr);
+      return acceptedIds().filter((id) => matches({ id, grains: grainsOf(id) }));
+    },
+    isConnected: (id) => hosts.session(id) !== undefined,
+    left: async (id, names, since) => {
+      const compiled = await pillar.compile(id, grainsOf(id));
+      return volumesLeft(compiled, await rotations.list(id), names, since);
+    },
+    push: async (request, ending) => (await jobs.start(request)).read(ending),
+  });
+}
