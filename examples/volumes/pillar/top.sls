@@ -1,0 +1,2 @@
+# A host's own file hosts/<id>.yaml is always merged; there is nothing that all of them share.
+base: {}

@@ -1,0 +1,4 @@
+# One state for every host: what it has to bring up is in its pillar.
+base:
+  '*':
+    - volumes
