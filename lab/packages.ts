@@ -1,0 +1,77 @@
+import { existsSync } from "node:fs";
+import { HostError } from "../src/core/errors.ts";
+import { command } from "./command.ts";
+
+/** What a lab host needs from this machine. */
+export const LAB_PACKAGES = [
+  "user-mode-linux",
+  "kmod",
+  "e2fsprogs",
+  "iproute2",
+  "mmdebstrap",
+  "debian-archive-keyring",
+] as const;
+
+/** What the kernel tests need from this machine, whose root file system they use. */
+export const KERNEL_PACKAGES = [
+  "user-mode-linux",
+  "kmod",
+  "lvm2",
+  "cryptsetup-bin",
+  "e2fsprogs",
+  "xfsprogs",
+  "btrfs-progs",
+  "util-linux",
+  "iproute2",
+] as const;
+
+/** Those of the named Debian packages that are not installed here. */
+export async function missingPackages(names: readonly string[]): Promise<readonly string[]> {
+  const { stdout } = await command(
+    ["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Package}\\n", ...names],
+    { okCodes: [0, 1] },
+  );
+  const installed = new Set(
+    stdout.split("\n").flatMap((line) => (line.startsWith("installed ") ? [line.slice(10)] : [])),
+  );
+  return names.filter((name) => !installed.has(name));
+}
+
+/**
+ * Installs what is missing of the named Debian packages, with a line about it through `say`. Throws HostError
+ * `packages-missing` with the exact command to run where that cannot be done here (not root, not Debian, no mirror).
+ */
+export async function ensurePackages(
+  names: readonly string[],
+  say: (line: string) => void = (line) => console.error(line),
+): Promise<void> {
+  if (!existsSync("/usr/bin/dpkg-query")) {
+    throw new HostError("packages-missing", "cannot tell which packages are installed: this is no Debian system", {
+      hint: `install what these Debian packages hold: ${names.join(" ")}`,
+    });
+  }
+  const missing = await missingPackages(names);
+  if (missing.length === 0) return;
+  const byHand = { hint: `run: sudo apt-get update && sudo apt-get install -y ${missing.join(" ")}` };
+  if (process.getuid?.() !== 0) {
+    throw new HostError(
+      "packages-missing",
+      `cannot install Debian packages without root: ${missing.join(" ")}`,
+      byHand,
+    );
+  }
+  say(`installing Debian packages: ${missing.join(" ")}`);
+  const env = { DEBIAN_FRONTEND: "noninteractive" };
+  const lock = "DPkg::Lock::Timeout=300";
+  // one source of many that cannot be reached is no reason to stop: the installation itself says what is missing
+  await command(["apt-get", "-qq", "-o", lock, "update"], { env, timeoutMs: 300_000, okCodes: [0, 100] });
+  try {
+    const install = ["apt-get", "-qq", "-y", "-o", lock, "install", "--no-install-recommends", ...missing] as const;
+    await command([...install], { env, timeoutMs: 900_000 });
+  } catch (error) {
+    throw new HostError("packages-missing", `cannot install Debian packages: ${missing.join(" ")}`, {
+      cause: error,
+      ...byHand,
+    });
+  }
+}
