@@ -1,0 +1,92 @@
+import { randomBytes } from "node:crypto";
+import { systemClock } from "../src/core/clock.ts";
+import { generateDhKey } from "../src/core/crypto/x25519.ts";
+import { openSealed } from "../src/core/crypto/sealed-secret.ts";
+import { generateIdentity, type Identity, type PublicIdentity } from "../src/core/identity.ts";
+import type { MasterConnection } from "../src/wire/endpoints.ts";
+import { signLease } from "../src/wire/lease-signature.ts";
+import { connectMaster } from "../src/wire/minion-connection.ts";
+
+/** Where a bench's master listens. */
+export interface MasterPorts {
+  readonly publishPort: number;
+  readonly returnPort: number;
+}
+
+/** A minion's wire and crypto without its agent: real sockets, real handshakes, real leases. */
+export class SimulatedMinion {
+  readonly id: string;
+  readonly identity: Identity = generateIdentity();
+  readonly #ports: MasterPorts;
+  #known: PublicIdentity | undefined;
+  #connection: MasterConnection | undefined;
+
+  constructor(id: string, ports: MasterPorts) {
+    this.id = id;
+    this.#ports = ports;
+  }
+
+  /** A new session: Noise XX the first time, IK from then on. */
+  async connect(): Promise<void> {
+    const known = this.#known;
+    const connection = connectMaster({
+      masters: [{ host: "127.0.0.1", ...this.#ports }],
+      minionId: this.id,
+      identity: this.identity,
+      trust: {
+        fingerprints: [],
+        known: known ? [known] : [],
+        firstUse: known === undefined,
+        remember: async (master) => {
+          this.#known = master;
+          return Promise.resolve();
+        },
+      },
+      jobs: undefined,
+      handlers: {
+        connected: async () => Promise.resolve(),
+        stateChanged: () => {},
+        job: () => {},
+      },
+      clock: systemClock,
+      random: Math.random,
+      report: (message, error) => console.error(message, error),
+    });
+    this.#connection = connection;
+    await connection.ready(AbortSignal.timeout(30_000));
+  }
+
+  /** One lease, request to key in hand and wiped. */
+  async lease(path: string, purpose: "format" | "open" = "open"): Promise<void> {
+    const connection = this.#connection;
+    if (!connection) throw new Error("not connected");
+    const ephemeral = generateDhKey();
+    const request = signLease(
+      {
+        path,
+        purpose,
+        device: "/dev/bench/data",
+        version: 0,
+        luksUuid: "",
+        bootId: "bench",
+        ephemeral: ephemeral.publicKey,
+      },
+      this.identity,
+      connection.handshakeHash,
+    );
+    const answer = await connection.request("lease", request, { timeoutMs: 30_000 });
+    if (answer.verdict !== "allow") throw new Error(`lease: ${answer.verdict}`);
+    using secret = openSealed(answer.sealed, ephemeral, connection.master.dhKey);
+    if (secret.length === 0) throw new Error("an empty key");
+  }
+
+  async close(): Promise<void> {
+    await this.#connection?.close();
+    this.#connection = undefined;
+  }
+}
+
+/** A name that no other bench run used. */
+export function benchId(index: number): string {
+  return `sim-${index}-${randomBytes(4).toString("hex")}`;
+}
