@@ -1,0 +1,261 @@
+import { randomBytes } from "node:crypto";
+import * as fc from "fast-check";
+import { afterEach, expect, test } from "vitest";
+import { Publisher } from "zeromq";
+import { generateIdentity, type Identity } from "../../../src/core/identity.ts";
+import { Channel } from "../../../src/wire/channel.ts";
+import { FleetSealer, generateFleetKey } from "../../../src/wire/fleet-cipher.ts";
+import { encodeOpening } from "../../../src/wire/frames.ts";
+import { makeProof, prologue } from "../../../src/wire/handshake-proof.ts";
+import { signJob } from "../../../src/wire/job-envelope.ts";
+import { MAX_FRAME_BYTES } from "../../../src/wire/limits.ts";
+import { NoiseHandshake } from "../../../src/wire/noise.ts";
+import { encodeConfirm } from "../../../src/wire/packets.ts";
+import { bindRouter } from "../../../src/wire/sockets.ts";
+import { Attacker, decoded } from "./attacker.ts";
+import { closeAll, job, opened, startMaster, startMinion, type TestMaster, until } from "./pair.ts";
+
+afterEach(closeAll);
+
+function ikOpening(
+  master: TestMaster,
+  id: string,
+  identity: Identity,
+  signer = identity,
+): readonly [Buffer, NoiseHandshake] {
+  const noise = new NoiseHandshake({
+    pattern: "IK",
+    role: "initiator",
+    prologue: prologue(id),
+    staticKey: identity.dh,
+    remoteStatic: master.identity.dh.publicKey,
+  });
+  return [
+    encodeOpening(
+      "ik1",
+      id,
+      noise.write((binding) => makeProof("minion", signer, binding)),
+    ),
+    noise,
+  ];
+}
+
+test("I6: pending, rejected, unknown and taken ids get one answer: same frames, same sizes, same words, at a tick", async () => {
+  const master = await startMaster();
+  master.verdict = "refuse";
+  const shapes: unknown[] = [];
+  for (const id of ["a", "known-one", "x".repeat(200)]) {
+    const attacker = new Attacker(master.endpoint.returnPort);
+    const { verdict, channel } = await attacker.xx(id, generateIdentity());
+    const { counter, frame } = decoded(verdict, "data");
+    shapes.push([verdict.length, channel.open(counter, frame)]);
+    const [opening, noise] = ikOpening(master, id, generateIdentity());
+    await attacker.send(opening);
+    const reply = decoded(await attacker.receive(), "ik2");
+    shapes.push([reply.noise.length, noise.read(reply.noise).payload]);
+  }
+  expect(new Set(shapes.map((shape) => JSON.stringify(shape))).size).toBe(2);
+  master.verdict = "accept";
+  const accepted = await new Attacker(master.endpoint.returnPort).xx("a", generateIdentity());
+  expect(JSON.stringify(shapes[0])).toContain(`[${accepted.verdict.length},`);
+  expect(master.opened).toHaveLength(1);
+});
+
+test("lesson: 2023-20897 garbage on the request socket is counted, and a live session never notices", async () => {
+  const master = await startMaster();
+  const minion = startMinion(master.endpoint);
+  await minion.connection.ready();
+  const attacker = new Attacker(master.endpoint.returnPort);
+  await fc.assert(
+    fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), fc.constantFrom(0, 1, 2, 3, 4, 5, 16), async (body, kind) => {
+      await attacker.send(body);
+      await attacker.send(Buffer.concat([Uint8Array.of(1, kind), body]));
+    }),
+    { numRuns: 300 },
+  );
+  await attacker.send(Buffer.of(1, 16), Buffer.of(2), Buffer.of(3));
+  await until("counted", () => Object.values(master.endpoint.drops()).reduce((sum, count) => sum + count, 0) >= 601);
+  expect(master.endpoint.drops()["garbage"]).toBeGreaterThan(0);
+  expect(await minion.connection.request("pillar", {})).toEqual({ pillar: { for: "web1.example" } });
+  expect(master.reports).toEqual([]);
+  expect(master.closed).toEqual([]);
+});
+
+test("an oversized frame cuts off its sender alone", async () => {
+  const master = await startMaster();
+  const minion = startMinion(master.endpoint);
+  await minion.connection.ready();
+  await new Attacker(master.endpoint.returnPort).send(Buffer.alloc(MAX_FRAME_BYTES + 1));
+  const honest = new Attacker(master.endpoint.returnPort);
+  await honest.xx("web2", generateIdentity());
+  expect(await minion.connection.request("pillar", {})).toEqual({ pillar: { for: "web1.example" } });
+  expect(master.endpoint.drops()["garbage"]).toBeUndefined();
+});
+
+test("an attacker who knows a live session's id, or claims its route, cannot speak in it, end it or read it", async () => {
+  const master = await startMaster();
+  const route = "ab".repeat(16);
+  const victim = new Attacker(master.endpoint.returnPort, { route });
+  const { channel } = await victim.xx("web1", generateIdentity());
+  const stolen = channel.seal(encodeConfirm());
+  const attackers = [
+    new Attacker(master.endpoint.returnPort),
+    new Attacker(master.endpoint.returnPort, { route }),
+    new Attacker(master.endpoint.returnPort, { route, said: "cd".repeat(16) }),
+  ];
+  for (const attacker of attackers) {
+    await attacker.send(stolen);
+    await attacker.send(Buffer.concat([stolen.subarray(0, 18), randomBytes(40)]));
+  }
+  await until("dropped", () => (master.endpoint.drops()["wrong-route"] ?? 0) >= 2);
+  await victim.send(stolen);
+  await victim.send(stolen);
+  await until("the replay alone is dropped", () => master.endpoint.drops()["replayed"] === 1);
+  expect(master.closed).toHaveLength(0);
+});
+
+test("lesson: 2022-22935 a replayed IK opening makes no session and disturbs none", async () => {
+  const master = await startMaster();
+  const identity = generateIdentity();
+  const victim = new Attacker(master.endpoint.returnPort);
+  const [opening, noise] = ikOpening(master, "web1", identity);
+  await victim.send(opening);
+  const reply = decoded(await victim.receive(), "ik2");
+  noise.read(reply.noise);
+  const channel = new Channel(reply.sessionId, noise.finish());
+  const confirm = channel.seal(encodeConfirm());
+  await victim.send(confirm);
+  await until("the session", () => master.opened.length === 1);
+
+  const attacker = new Attacker(master.endpoint.returnPort);
+  await attacker.send(opening);
+  const fake = decoded(await attacker.receive(), "ik2");
+  expect(fake.sessionId).not.toBe(reply.sessionId);
+  await attacker.send(
+    Buffer.concat([confirm.subarray(0, 2), Buffer.from(fake.sessionId, "hex"), confirm.subarray(10)]),
+  );
+  await attacker.send(confirm);
+  await until(
+    "both dropped",
+    () => master.endpoint.drops()["bad-seal"] === 1 && master.endpoint.drops()["wrong-route"] === 1,
+  );
+  expect(master.opened).toHaveLength(1);
+  expect([...master.endpoint.sessions()]).toHaveLength(1);
+  expect(await master.opened[0]?.notify({ kind: "probe" })).toBe(true);
+});
+
+test("lesson: 2024-38825 a handshake without proof of the signing key ends before anyone is asked", async () => {
+  const master = await startMaster();
+  const attacker = new Attacker(master.endpoint.returnPort);
+  const [mine, theirs] = [generateIdentity(), generateIdentity()];
+  const [opening] = ikOpening(master, "web1", mine, {
+    ...theirs,
+    sign: { ...mine.sign, publicKey: theirs.sign.publicKey },
+  });
+  await attacker.send(opening);
+  decoded(await attacker.receive(), "unreadable-handshake-hint");
+  expect(master.admissions).toHaveLength(0);
+  expect(master.endpoint.drops()).toEqual({ "bad-handshake": 1 });
+});
+
+test("lesson: 2025-62349 the id in clear is the one in the handshake: changing it on the way breaks the handshake", async () => {
+  const master = await startMaster();
+  const attacker = new Attacker(master.endpoint.returnPort);
+  const [opening] = ikOpening(master, "web1", generateIdentity());
+  opening[6] = "2".codePointAt(0) ?? 0;
+  await attacker.send(opening);
+  decoded(await attacker.receive(), "unreadable-handshake-hint");
+  expect(master.admissions).toHaveLength(0);
+});
+
+test("another protocol version gets a clear answer that names ours", async () => {
+  const master = await startMaster();
+  const attacker = new Attacker(master.endpoint.returnPort);
+  await attacker.send(Buffer.of(9, 1, 1, 97, 0));
+  expect(decoded(await attacker.receive(), "version-hint").versions).toEqual([1]);
+  expect(master.endpoint.drops()).toEqual({ version: 1 });
+});
+
+test("a frame of a session that is gone gets a hint, so that the minion shakes hands again", async () => {
+  const master = await startMaster();
+  const attacker = new Attacker(master.endpoint.returnPort);
+  await attacker.send(Buffer.concat([Buffer.of(1, 16), Buffer.alloc(8, 7), Buffer.alloc(24)]));
+  expect(decoded(await attacker.receive(), "unknown-session-hint").sessionId).toBe("07".repeat(8));
+});
+
+test("a key deleted while its handshake is being decided gets no session", async () => {
+  const master = await startMaster();
+  const attacker = new Attacker(master.endpoint.returnPort);
+  const [opening] = ikOpening(master, "web1", generateIdentity());
+  await attacker.send(opening);
+  await until("asked", () => master.admissions.length === 1);
+  master.endpoint.disconnect("web1");
+  const reply = decoded(await attacker.receive(), "ik2");
+  await attacker.send(Buffer.concat([Buffer.of(1, 16), Buffer.from(reply.sessionId, "hex"), Buffer.alloc(40)]));
+  decoded(await attacker.receive(), "unknown-session-hint");
+  expect(master.opened).toHaveLength(0);
+});
+
+test("garbage from a false master and on the publish channel crashes no minion", async () => {
+  let answered = 0;
+  const router = await bindRouter("127.0.0.1", 0, {
+    connecting: () => true,
+    frame: (route) => {
+      answered += 1;
+      const noise = randomBytes(answered % 200);
+      void router.send(route, Buffer.concat([Buffer.of(1, [2, 5, 16, 127][answered % 4] ?? 0), noise]));
+      void router.send(route, Buffer.concat([Buffer.of(1, 2), randomBytes(200)]));
+    },
+  });
+  const publisher = new Publisher({ linger: 0 });
+  await publisher.bind("tcp://127.0.0.1:*");
+  const publishPort = Number(publisher.lastEndpoint?.split(":").at(-1));
+  opened.push({
+    close: async () => {
+      router.close();
+      publisher.close();
+      return Promise.resolve();
+    },
+  });
+  const minion = startMinion({ publishPort, returnPort: router.port });
+  await until("several tries", () => answered >= 4);
+  expect(minion.connection.state.kind).not.toBe("connected");
+  expect(Object.keys(minion.connection.drops())).toContain("bad-handshake");
+});
+
+test("I7: on the publish channel garbage, unsigned jobs under the true fleet key and replays are dropped", async () => {
+  const master = await startMaster();
+  const publisher = new Publisher({ linger: 0 });
+  await publisher.bind("tcp://127.0.0.1:*");
+  opened.push({
+    close: async () => {
+      publisher.close();
+      return Promise.resolve();
+    },
+  });
+  const publishPort = Number(publisher.lastEndpoint?.split(":").at(-1));
+  const minion = startMinion({ publishPort, returnPort: master.endpoint.returnPort });
+  await minion.connection.ready();
+  const { id, key } = master.endpoint.fleetKey;
+  const insider = new FleetSealer({ id, key: Buffer.from(key) });
+  const signed = insider.seal(signJob(job(1), master.identity.sign));
+  const frames = [
+    Buffer.of(1, 0x20, 3),
+    Buffer.of(2, 0x20, 3),
+    randomBytes(100),
+    Buffer.concat([signed.subarray(0, 20), randomBytes(80)]),
+    new FleetSealer(generateFleetKey()).seal(randomBytes(80)),
+    insider.seal(signJob(job(1), generateIdentity().sign)),
+    insider.seal(randomBytes(90)),
+    insider.seal(Buffer.alloc(0)),
+    signed,
+    signed,
+  ];
+  const wanted = ["garbage", "version", "bad-seal", "unknown-fleet-key", "bad-signature", "replayed"];
+  await until("each reason counted", () => {
+    for (const frame of frames) void publisher.send(frame);
+    return wanted.every((reason) => (minion.connection.drops()[reason] ?? 0) > 0);
+  });
+  expect(minion.jobs.map(({ seq }) => seq)).toEqual([1]);
+  expect(minion.connection.state.kind).toBe("connected");
+});

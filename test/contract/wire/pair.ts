@@ -1,0 +1,194 @@
+import { type Clock, systemClock } from "../../../src/core/clock.ts";
+import { generateIdentity, type Identity, type PublicIdentity } from "../../../src/core/identity.ts";
+import type {
+  Admission,
+  ConnectionState,
+  MasterConnection,
+  MasterEndpoint,
+  PeerSession,
+} from "../../../src/wire/endpoints.ts";
+import { listenMaster } from "../../../src/wire/master-endpoint.ts";
+import { signHeartbeat } from "../../../src/wire/heartbeat-signature.ts";
+import type { Job, Method, Request, Response } from "../../../src/wire/messages.ts";
+import { connectMaster } from "../../../src/wire/minion-connection.ts";
+
+/** Things that a test file opened, closed in reverse order after each test. */
+export const opened: { close(): Promise<void> }[] = [];
+
+export async function closeAll(): Promise<void> {
+  for (const each of opened.splice(0).toReversed()) await each.close();
+}
+
+/** A heartbeat as a minion of this identity signs it on its live session. */
+export async function heartbeat({ connection, identity }: Pick<TestMinion, "connection" | "identity">, lastSeq = 0) {
+  const unsigned = { lastSeq, running: [], counter: beats++, bootId: "b" };
+  return connection.request("heartbeat", signHeartbeat(unsigned, identity, connection.handshakeHash));
+}
+let beats = 1;
+
+/** Waits until the condition holds; fails after the deadline. */
+export async function until(what: string, condition: () => boolean, deadlineMs = 60_000): Promise<void> {
+  const end = performance.now() + deadlineMs;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`waited ${deadlineMs} ms in vain: ${what}`);
+    await systemClock.sleep(5);
+  }
+}
+
+export function job(seq: number, issuedAt = Date.now()): Job {
+  const jid = String(20_260_000_000_000_000_000n + BigInt(seq));
+  return { jid, seq, issuedAt, fun: "test.ping", args: [], kwargs: {}, target: { kind: "all" } };
+}
+
+export interface TestMaster {
+  readonly identity: Identity;
+  readonly endpoint: MasterEndpoint;
+  readonly opened: PeerSession[];
+  readonly closed: PeerSession[];
+  readonly admissions: { readonly id: string; readonly peer: PublicIdentity; readonly address: string }[];
+  readonly requests: { readonly method: Method; readonly body: unknown }[];
+  readonly reports: unknown[];
+  /** Envelopes that jobs.since answers from. */
+  readonly kept: { readonly seq: number; readonly envelope: Uint8Array }[];
+  verdict: Admission;
+  answer: (<M extends Method>(session: PeerSession, method: M, body: Request<M>) => Promise<Response<M>>) | undefined;
+  publish(job: Job): Promise<Uint8Array>;
+}
+
+/** A master on loopback with the simplest handlers that make a whole one. */
+export async function startMaster(
+  identity = generateIdentity(),
+  ports = [0, 0],
+  bindAddress = "127.0.0.1",
+): Promise<TestMaster> {
+  const master: Omit<TestMaster, "endpoint"> & { endpoint: MasterEndpoint | undefined } = {
+    identity,
+    endpoint: undefined,
+    opened: [],
+    closed: [],
+    admissions: [],
+    requests: [],
+    reports: [],
+    kept: [],
+    verdict: "accept",
+    answer: undefined,
+    publish: async (next) => {
+      const envelope = await endpoint.publish(next);
+      master.kept.push({ seq: next.seq, envelope });
+      return envelope;
+    },
+  };
+  const seq = () => master.kept.at(-1)?.seq ?? 0;
+  const endpoint = await listenMaster({
+    identity,
+    interface: bindAddress,
+    publishPort: ports[0] ?? 0,
+    returnPort: ports[1] ?? 0,
+    clock: systemClock,
+    report: (_message, error) => master.reports.push(error),
+    handlers: {
+      admit: async (id, peer, address) => {
+        master.admissions.push({ id, peer, address });
+        return Promise.resolve(master.verdict);
+      },
+      request: async <M extends Method>(session: PeerSession, method: M, body: Request<M>): Promise<Response<M>> => {
+        master.requests.push({ method, body });
+        if (master.answer) return master.answer(session, method, body);
+        const answers: Partial<{ [K in Method]: Response<K> }> = {
+          hello: { version: "1", now: Date.now(), seq: seq(), heartbeatMs: 1000, fleetKey: endpoint.fleetKey },
+          heartbeat: { seq: seq() },
+          "jobs.since": {
+            envelopes: master.kept
+              .filter((kept) => "lastSeq" in body && kept.seq > body.lastSeq)
+              .map(({ envelope }) => envelope),
+            seq: seq(),
+          },
+          pillar: { pillar: { for: session.minionId } },
+          return: {},
+          bye: {},
+        };
+        return answers[method] as Response<M>;
+      },
+      opened: (session) => master.opened.push(session),
+      closed: (session) => master.closed.push(session),
+    },
+  });
+  master.endpoint = endpoint;
+  opened.push(endpoint);
+  return master as TestMaster;
+}
+
+export interface TestMinion {
+  readonly identity: Identity;
+  readonly connection: MasterConnection;
+  readonly states: ConnectionState[];
+  readonly jobs: Job[];
+  readonly saved: number[];
+  readonly remembered: PublicIdentity[];
+}
+
+export interface MinionSetup {
+  readonly id?: string;
+  readonly identity?: Identity;
+  readonly fingerprints?: readonly string[];
+  readonly known?: readonly PublicIdentity[];
+  readonly firstUse?: boolean;
+  readonly lastSeq?: number;
+  readonly call?: true;
+  readonly clock?: Clock;
+  readonly more?: readonly { readonly publishPort: number; readonly returnPort: number }[];
+}
+
+/** A minion that says hello on every session and collects what it gets. */
+export function startMinion(
+  master: { readonly publishPort: number; readonly returnPort: number },
+  setup: MinionSetup = {},
+): TestMinion {
+  const identity = setup.identity ?? generateIdentity();
+  const states: ConnectionState[] = [];
+  const jobs: Job[] = [];
+  const saved: number[] = [];
+  const remembered: PublicIdentity[] = [];
+  const at = ({ publishPort, returnPort }: { publishPort: number; returnPort: number }) => ({
+    host: "127.0.0.1",
+    publishPort,
+    returnPort,
+  });
+  const connection = connectMaster({
+    masters: [at(master), ...(setup.more ?? []).map(at)],
+    minionId: setup.id ?? "web1.example",
+    identity,
+    trust: {
+      fingerprints: setup.fingerprints ?? [],
+      known: setup.known ?? [],
+      firstUse: setup.firstUse ?? !(setup.fingerprints ?? setup.known),
+      remember: async (found) => {
+        remembered.push(found);
+        return Promise.resolve();
+      },
+    },
+    jobs: setup.call
+      ? undefined
+      : {
+          lastSeq: setup.lastSeq ?? 0,
+          saveSeq: async (seq) => {
+            saved.push(seq);
+            return Promise.resolve();
+          },
+        },
+    clock: setup.clock ?? systemClock,
+    random: Math.random,
+    report: (message, error) => {
+      if (process.env["LATCHKEY_TEST_LOG"]) process.stderr.write(`${message}: ${String(error)}\n`);
+    },
+    handlers: {
+      connected: async () => {
+        await connection.request("hello", { version: "1", bootId: "b", role: "agent", grains: {}, lastSeq: 0 });
+      },
+      stateChanged: (state) => states.push(state),
+      job: (next) => jobs.push(next),
+    },
+  });
+  opened.push(connection);
+  return { identity, connection, states, jobs, saved, remembered };
+}

@@ -1,0 +1,104 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ensurePackages, KERNEL_PACKAGES } from "../../lab/packages.ts";
+import { PROJECT } from "../../lab/place.ts";
+import { makeScratch } from "../../lab/scratch.ts";
+import { umlEnvironment, umlExtraPackages } from "../../lab/uml-environment.ts";
+import { showOutput } from "../tiers.ts";
+
+const DEADLINE_MS = 2_400_000;
+const GUEST_MEMORY = "2048M";
+
+/** How to start a guest kernel whose first process is guest-init.sh. `exchange` is the one directory that it may write to. */
+export interface GuestCommand {
+  readonly argv: readonly [string, ...string[]];
+  readonly env: Readonly<Record<string, string>>;
+  /** Removes what the guest's memory was kept in. */
+  readonly dispose: () => void;
+}
+
+/** The environment of what runs the tests: the project's own Node, and the system's tools. */
+export const baseEnvironment = (): Record<string, string> => ({
+  PATH: `${join(PROJECT, "node_modules/.bin")}:/usr/sbin:/usr/bin:/sbin:/bin`,
+});
+
+/** The command that starts a User-Mode Linux guest; `kernel` are more parameters of the kernel, `parameters` those of its init. */
+export async function guestCommand(
+  exchange: string,
+  parameters: readonly string[],
+  kernel: readonly string[] = [`mem=${GUEST_MEMORY}`],
+): Promise<GuestCommand> {
+  const memory = makeScratch();
+  const env = { ...baseEnvironment(), HOME: memory, TMPDIR: memory, ...(await umlEnvironment(exchange)) };
+  const init = `init=${join(PROJECT, "test/kernel/guest-init.sh")}`;
+  // the tests make errors of devices on purpose: the kernel's own words come from "critical" on
+  const fixed = [
+    "rootfstype=hostfs",
+    "rootflags=/",
+    "ro",
+    init,
+    "con=null",
+    "con0=null,fd:1",
+    "ssl=null",
+    "loglevel=3",
+  ];
+  const ours = [`PROJECT=${PROJECT}`, `EXCHANGE=${exchange}`, ...parameters];
+  return {
+    argv: ["linux.uml", ...kernel, ...fixed, ...ours],
+    env,
+    dispose: () => rmSync(memory, { recursive: true, force: true }),
+  };
+}
+
+/** Runs a guest to its end, its output going where ours goes, each line after `label`; resolves with the last lines of it. */
+export async function runInGuest(exchange: string, parameters: readonly string[], label = ""): Promise<string> {
+  const { argv, env, dispose } = await guestCommand(exchange, parameters);
+  try {
+    return await run(argv, env, label);
+  } finally {
+    dispose();
+  }
+}
+
+/** Runs to the end, or to the deadline, its output going where ours goes; resolves with the last lines of it. */
+export async function run(
+  argv: readonly [string, ...string[]],
+  env: Readonly<Record<string, string>>,
+  label = "",
+): Promise<string> {
+  const [file, ...args] = argv;
+  const child = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"], env, cwd: PROJECT, detached: true });
+  const shown = showOutput(child.stdout, label);
+  const stop = (): void => {
+    if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, "SIGKILL");
+  };
+  const timer = setTimeout(stop, DEADLINE_MS);
+  process.once("exit", stop);
+  try {
+    await once(child, "exit");
+    return shown.lastLines();
+  } finally {
+    clearTimeout(timer);
+    process.off("exit", stop);
+  }
+}
+
+/**
+ * Runs one script of the project with Node in a User-Mode Linux kernel; resolves with what it printed. Throws when it
+ * ends with another status than 0.
+ */
+export async function runScriptInGuest(script: string): Promise<string> {
+  await ensurePackages([...KERNEL_PACKAGES, ...umlExtraPackages()]);
+  const exchange = mkdtempSync(join(tmpdir(), "latchkey-kernel-"));
+  try {
+    await runInGuest(exchange, [`SCRIPT=${join(PROJECT, script)}`]);
+    const read = (name: string) => (existsSync(join(exchange, name)) ? readFileSync(join(exchange, name), "utf8") : "");
+    if (read("status").trim() !== "0") throw new Error(`${script} failed in the guest:\n${read("output")}`);
+    return read("output");
+  } finally {
+    rmSync(exchange, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,3 @@
+import { killMatrix } from "./support/matrix/kill-matrix.ts";
+
+killMatrix("master");

@@ -1,0 +1,181 @@
+import { beforeEach, expect, test } from "vitest";
+import { generateIdentity } from "../../../src/core/identity.ts";
+import { Enrolment } from "../../../src/master/enrolment.ts";
+import { EventBus } from "../../../src/master/events.ts";
+import { MemoryStore } from "../../../src/master/store/memory.ts";
+import { collect, FakeSession, HandClock, openAudit, quiet, recordsOf } from "./fakes.ts";
+
+const one = generateIdentity().public;
+const two = generateIdentity().public;
+let store: MemoryStore;
+let clock: HandClock;
+let events: EventBus;
+let cuts: string[][];
+let forgotten: string[];
+
+beforeEach(() => {
+  store = new MemoryStore();
+  clock = new HandClock();
+  events = new EventBus(clock);
+  cuts = [];
+  forgotten = [];
+});
+
+const load = async (more: { autoAccept?: boolean; maxPending?: number } = {}) =>
+  Enrolment.load({
+    store,
+    audit: await openAudit(store, clock),
+    events,
+    log: quiet,
+    clock,
+    autoAccept: false,
+    cut: async (ids) => void cuts.push([...ids]),
+    forget: async (id) => void forgotten.push(id),
+    ...more,
+  });
+const act = async (keys: Enrolment, action: "accept" | "delete" | "reject", match: string) =>
+  keys.act({ action, match, dryRun: false });
+const states = (keys: Enrolment) => keys.list().map(({ id, state }) => `${id} ${state}`);
+
+test("a new key waits, is refused until accepted, and the decision outlives a restart", async () => {
+  const keys = await load();
+  expect(await keys.admit("web1", one, "192.0.2.1")).toBe("refuse");
+  expect(states(keys)).toEqual(["web1 pending"]);
+  await act(keys, "accept", "web1");
+  expect(await keys.admit("web1", one, "192.0.2.1")).toBe("accept");
+  const again = await load();
+  expect(await again.admit("web1", one, "192.0.2.1")).toBe("accept");
+});
+
+test("I6: unknown, pending, rejected and usurped ids all get the same word", async () => {
+  const keys = await load();
+  await keys.admit("pending", one, "");
+  await keys.admit("rejected", one, "");
+  await act(keys, "reject", "rejected");
+  await keys.admit("held", one, "");
+  await act(keys, "accept", "held");
+  const answers = await Promise.all([
+    keys.admit("unknown", two, ""),
+    keys.admit("pending", one, ""),
+    keys.admit("rejected", one, ""),
+    keys.admit("held", two, ""),
+    keys.admit("../etc", two, ""),
+  ]);
+  expect(new Set(answers)).toEqual(new Set(["refuse"]));
+});
+
+test("an id that another key holds: refused, recorded as denied, an event, and the holder goes on", async () => {
+  const { events: seen } = collect(events);
+  const keys = await load();
+  await keys.admit("web1", one, "");
+  await act(keys, "accept", "web1");
+  await keys.admit("web1", two, "198.51.100.9");
+  await keys.admit("web1", two, "198.51.100.9");
+  expect(states(keys)).toEqual(["web1 accepted", "web1 denied"]);
+  expect(await keys.admit("web1", one, "")).toBe("accept");
+  await expect.poll(() => seen.filter(({ tag }) => tag === "key/denied/web1")).toHaveLength(1);
+  expect(states(await load())).toEqual(["web1 accepted", "web1 denied"]);
+});
+
+test("both halves of an identity must match", async () => {
+  const keys = await load();
+  await keys.admit("web1", one, "");
+  await act(keys, "accept", "web1");
+  expect(await keys.admit("web1", { signKey: one.signKey, dhKey: two.dhKey }, "")).toBe("refuse");
+  expect(await keys.admit("web1", { signKey: two.signKey, dhKey: one.dhKey }, "")).toBe("refuse");
+});
+
+test("lesson: deleting a key cuts the live session at once", async () => {
+  const keys = await load();
+  const session = new FakeSession("web1");
+  await keys.admit("web1", session.peer, "");
+  await act(keys, "accept", "web1");
+  expect(keys.allows(session)).toBe(true);
+  await act(keys, "delete", "web*");
+  expect(keys.allows(session)).toBe(false);
+  expect(cuts).toEqual([["web1"]]);
+  expect(forgotten).toEqual(["web1"]);
+  expect(await keys.admit("web1", two, "")).toBe("refuse");
+  expect(states(keys)).toEqual(["web1 pending"]);
+});
+
+test("a rejected key is accepted again only by its full name", async () => {
+  const keys = await load();
+  await keys.admit("web1", one, "");
+  await act(keys, "reject", "*");
+  expect(await act(keys, "accept", "*")).toEqual([]);
+  expect(await act(keys, "accept", "web1")).toHaveLength(1);
+});
+
+test("a dry run tells and changes nothing", async () => {
+  const keys = await load();
+  await keys.admit("web1", one, "");
+  expect(await keys.act({ action: "accept", match: "w*", dryRun: true })).toMatchObject([{ id: "web1" }]);
+  expect(states(keys)).toEqual(["web1 pending"]);
+});
+
+test("pending keys are bounded, in all and by address; stale ones make room", async () => {
+  const keys = await load({ maxPending: 20 });
+  for (const n of [1, 2, 3]) await keys.admit(`a${n}`, one, "192.0.2.1");
+  expect(states(keys)).toHaveLength(2);
+  for (let n = 0; n < 40; n += 1) await keys.admit(`b${n}`, one, `198.51.100.${n}`);
+  expect(states(keys)).toHaveLength(20);
+  clock.time += 3_600_001;
+  await keys.admit("late", one, "203.0.113.1");
+  expect(states(keys)).toHaveLength(20);
+  expect(states(keys)).toContain("late pending");
+});
+
+test("two keys that race for a new id: one holds it, the other is denied", async () => {
+  const keys = await load({ autoAccept: true });
+  const answers = await Promise.all([keys.admit("web1", one, ""), keys.admit("web1", two, "")]);
+  expect(answers).toEqual(["accept", "refuse"]);
+  expect(states(keys)).toEqual(["web1 accepted", "web1 denied"]);
+});
+
+test("what cannot be stored is not accepted", async () => {
+  const keys = await load({ autoAccept: true });
+  store.fail = "disk full";
+  expect(await keys.admit("web1", one, "")).toBe("refuse");
+  expect(states(keys)).toEqual([]);
+  store.fail = undefined;
+  await keys.admit("web1", one, "");
+  store.fail = "disk full";
+  await expect(act(keys, "delete", "web1")).rejects.toMatchObject({ code: "store-failed" });
+  expect(states(keys)).toEqual(["web1 accepted"]);
+});
+
+test.each(["../x", "a/b", "-x", ".x", "a..b", "", "a b", "a\0", "x".repeat(254)])(
+  "lesson: 2020-11652 ids match a strict pattern: %j is refused and not recorded",
+  async (id) => {
+    const keys = await load({ autoAccept: true });
+    expect(await keys.admit(id, one, "")).toBe("refuse");
+    expect(states(keys)).toEqual([]);
+  },
+);
+
+test("each decision about a key is in the audit chain, with who took it", async () => {
+  const keys = await load();
+  await keys.admit("web1", one, "192.0.2.1");
+  await act(keys, "accept", "web*");
+  await keys.admit("web1", two, "192.0.2.66");
+  await act(keys, "reject", "web1");
+  await act(keys, "delete", "web1");
+  const records = await recordsOf(store);
+  expect(records.map(({ kind, actor, from, subject }) => [kind, actor, from, subject])).toEqual([
+    ["key-pending", "web1", "192.0.2.1", "web1"],
+    ["key-accepted", "root", "control socket", "web1"],
+    ["key-denied", "web1", "192.0.2.66", "web1"],
+    ["key-rejected", "root", "control socket", "web1"],
+    ["key-deleted", "root", "control socket", "web1"],
+    ["key-deleted", "root", "control socket", "web1"],
+  ]);
+});
+
+test("what cannot be recorded is not done: the key stays as it was", async () => {
+  const keys = await load();
+  await keys.admit("web1", one, "");
+  store.fail = "no space left on device";
+  await expect(act(keys, "accept", "web1")).rejects.toThrow(/no space left/u);
+  expect(states(keys)).toEqual(["web1 pending"]);
+});

@@ -1,0 +1,231 @@
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { JobEvent } from "../../../src/core/control-api.ts";
+import { EventBus } from "../../../src/master/events.ts";
+import { Hosts } from "../../../src/master/hosts.ts";
+import { jobReport } from "../../../src/master/jobs/report.ts";
+import { Jobs } from "../../../src/master/jobs/jobs.ts";
+import { Returns } from "../../../src/master/jobs/returns.ts";
+import { MemoryStore } from "../../../src/master/store/memory.ts";
+import type { Job, Request } from "../../../src/wire/messages.ts";
+import { collect, FakeSession, HandClock, quiet } from "./fakes.ts";
+
+let store: MemoryStore;
+let clock: HandClock;
+let events: EventBus;
+let hosts: Hosts;
+let jobs: Jobs;
+let published: Job[];
+const accepted = ["db1", "web1", "web2"];
+
+async function start(): Promise<void> {
+  hosts = await Hosts.load(store, clock);
+  const returns = new Returns({ store, hosts, events, log: quiet, keepMs: 3_600_000, clock });
+  jobs = await Jobs.load({
+    store,
+    hosts,
+    returns,
+    events,
+    log: quiet,
+    endpoint: () => ({
+      publish: async (job) => {
+        published.push(job);
+        return Buffer.from(`envelope ${job.seq}`);
+      },
+    }),
+    acceptedIds: () => accepted,
+    keepMs: 3_600_000,
+    heartbeatMs: 1000,
+    clock,
+  });
+}
+
+beforeEach(async () => {
+  store = new MemoryStore();
+  clock = new HandClock();
+  events = new EventBus(clock);
+  published = [];
+  await start();
+});
+afterEach(() => jobs.close());
+
+async function connect(id: string, grains = {}): Promise<FakeSession> {
+  const session = new FakeSession(id);
+  await hosts.hello(session, { version: "1", bootId: "b", role: "agent", grains, lastSeq: 0 });
+  return session;
+}
+const ask = (expr: string, kind: "glob" | "grain" | "list" = "glob", fun = "test.ping") => ({
+  target: { kind, expr },
+  fun,
+  args: [],
+  kwargs: {},
+  timeoutMs: 1000,
+});
+const back = (jid: string, more: Partial<Request<"return">> = {}): Request<"return"> => ({
+  jid,
+  fun: "test.ping",
+  success: true,
+  retcode: 0,
+  startedAt: 1,
+  finishedAt: 2,
+  startup: false,
+  data: true,
+  ...more,
+});
+async function drain(stream: { read(signal: AbortSignal): AsyncIterable<JobEvent> }): Promise<JobEvent[]> {
+  const all: JobEvent[] = [];
+  for await (const event of stream.read(new AbortController().signal)) all.push(event);
+  return all;
+}
+
+test("publishes to who is there, names who is not, streams the returns", async () => {
+  await connect("web1");
+  const stream = await jobs.start(ask("web*"));
+  const { jid } = published[0] ?? { jid: "" };
+  expect(published).toMatchObject([{ seq: 1, target: { kind: "ids", ids: ["web1"] } }]);
+  jobs.acked("web1", { jid });
+  await jobs.returned("web1", back(jid));
+  expect(await drain(stream)).toMatchObject([
+    { event: "start", targets: ["web1", "web2"], offline: ["web2"] },
+    { event: "ack", id: "web1" },
+    { event: "return", id: "web1", data: true },
+    { event: "end", succeeded: 1, missing: 1 },
+  ]);
+});
+
+test("a peer that the transport knows to be gone is offline at once", async () => {
+  const session = await connect("web1");
+  session.reachable = false;
+  expect(await drain(await jobs.start(ask("web1")))).toMatchObject([{ offline: ["web1"] }, { event: "end" }]);
+  expect(published).toEqual([]);
+});
+
+test.each([
+  ["grain", "os:Debian", ["web1"]],
+  ["grain", "os:Nope", []],
+  ["list", "web2,nobody", ["web2"]],
+  ["glob", "[dw]*1", ["db1", "web1"]],
+] as const)("target %s %s means %j", async (kind, expr, ids) => {
+  await connect("web1", { os: "Debian" });
+  const { value } = await (await jobs.start(ask(expr, kind))).read(new AbortController().signal).next();
+  expect(value).toMatchObject({ targets: ids });
+});
+
+test.each([
+  ["glob", ""],
+  ["grain", "os"],
+] as const)("lesson: 2022-22941, 2022-22967 targeting fails closed: %s %j is refused", async (kind, expr) => {
+  await expect(jobs.start(ask(expr, kind))).rejects.toMatchObject({ code: "bad-target" });
+  expect(published).toEqual([]);
+});
+
+test("I7: sequence numbers and job ids grow over restarts, also when the clock goes back", async () => {
+  await connect("web1");
+  await jobs.start(ask("web1"));
+  jobs.close();
+  clock.time -= 60_000;
+  await start();
+  await connect("web1");
+  await jobs.start(ask("web1"));
+  expect(published.map(({ seq }) => seq)).toEqual([1, 2]);
+  expect(published[1]?.jid.localeCompare(published[0]?.jid ?? "")).toBe(1);
+});
+
+test("I8: a return is on disk before it is answered; one that cannot be stored is not answered", async () => {
+  await connect("web1");
+  await jobs.start(ask("web1"));
+  const jid = published[0]?.jid ?? "";
+  store.fail = "disk full";
+  await expect(jobs.returned("web1", back(jid))).rejects.toMatchObject({ code: "store-failed" });
+  store.fail = undefined;
+  await jobs.returned("web1", back(jid));
+  await jobs.returned("web1", back(jid, { data: "a second time" }));
+  expect((await jobReport(store, jid)).returns).toMatchObject([{ id: "web1", data: true }]);
+});
+
+test("a return that comes too late for its stream is kept and shown", async () => {
+  await connect("web1");
+  await jobs.start(ask("web1"));
+  const jid = published[0]?.jid ?? "";
+  jobs.close();
+  await start();
+  await jobs.returned("web1", back(jid));
+  expect((await jobReport(store, jid)).returns).toHaveLength(1);
+});
+
+test("lesson: 2025-22236, 2025-22239 a minion returns only for itself and for jobs that named it", async () => {
+  const { events: seen } = collect(events);
+  await connect("web1");
+  await connect("db1");
+  await jobs.start(ask("web1"));
+  const jid = published[0]?.jid ?? "";
+  await jobs.returned("db1", back(jid, { data: "poison" }));
+  expect((await jobReport(store, jid)).returns).toEqual([]);
+  await expect.poll(() => seen.map(({ tag }) => tag)).toContain("return/refused/db1");
+});
+
+test("runs that a minion starts itself live in its own room and are bounded", async () => {
+  for (let n = 0; n < 60; n += 1) {
+    const jid = `20260101000000000${String(n).padStart(3, "0")}`;
+    await jobs.returned("web1", back(jid, { startup: true, fun: "state.highstate" }));
+  }
+  expect(await store.list("returns/")).toEqual([]);
+  expect(await store.list("own-returns/web1/")).toHaveLength(50);
+});
+
+test("jobs missed by a reconnecting minion: only its own, only while somebody waits", async () => {
+  await connect("web1");
+  await connect("db1");
+  await jobs.start(ask("web1"));
+  await jobs.start(ask("db1"));
+  const texts = (id: string, after: number) =>
+    jobs.since(id, after).envelopes.map((bytes) => Buffer.from(bytes).toString());
+  expect(texts("web1", 0)).toEqual(["envelope 1"]);
+  expect(texts("db1", 0)).toEqual(["envelope 2"]);
+  expect(texts("web1", 1)).toEqual([]);
+  expect(texts("web2", 0)).toEqual([]);
+  jobs.acked("web1", { jid: published[0]?.jid ?? "" });
+  expect(texts("web1", 0)).toEqual([]);
+});
+
+test("without an acknowledgement the envelope is sent again on the session", async () => {
+  const session = await connect("web1");
+  await jobs.start(ask("web1"));
+  clock.time += 2000;
+  await expect.poll(() => session.notices.map(({ kind }) => kind)).toEqual(["probe", "job"]);
+});
+
+test("the job goes on when its reader leaves", async () => {
+  await connect("web1");
+  const stream = await jobs.start(ask("web1"));
+  for await (const event of stream.read(new AbortController().signal)) if (event.event === "start") break;
+  const jid = published[0]?.jid ?? "";
+  await jobs.returned("web1", back(jid));
+  expect((await jobReport(store, jid)).returns).toHaveLength(1);
+});
+
+test("the last highstate is told by status; a partial or test run is none", async () => {
+  await connect("web1");
+  const state = (result: boolean | null, changes = {}) => ({ result, changes });
+  const data = { a: state(true), b: state(true, { x: 1 }), c: state(false) };
+  await jobs.start(ask("web1", "glob", "state.highstate"));
+  const first = published[0]?.jid ?? "";
+  await jobs.returned("web1", back(first, { fun: "state.highstate", success: false, data }));
+  const summary = { jid: first, success: false, succeeded: 2, changed: 1, failed: 1 };
+  expect(hosts.status(["web1"])[0]?.lastHighstate).toMatchObject(summary);
+  await jobs.start({ ...ask("web1", "glob", "state.apply"), args: ["web"] });
+  await jobs.returned("web1", back(published[1]?.jid ?? "", { fun: "state.apply", data: { a: state(true) } }));
+  await jobs.start(ask("web1", "glob", "state.highstate"));
+  await jobs.returned("web1", back(published[2]?.jid ?? "", { fun: "state.highstate", data: { a: state(null) } }));
+  expect(hosts.status(["web1"])[0]?.lastHighstate).toMatchObject(summary);
+  expect((await Hosts.load(store)).status(["web1"])[0]?.lastHighstate).toMatchObject(summary);
+});
+
+test("a new agent session takes the place of the old one, whose end then changes nothing", async () => {
+  const old = await connect("web1");
+  const fresh = await connect("web1");
+  expect(old.isClosed).toBe(true);
+  expect(hosts.closed(old)).toBe(false);
+  expect(hosts.session("web1")).toBe(fresh);
+  expect(hosts.closed(fresh)).toBe(true);
+  expect(hosts.connectedIds()).toEqual([]);
+});

@@ -1,0 +1,110 @@
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import { compile, type Compiled } from "../../../src/sls/compile.ts";
+import { STATES } from "../../../src/states/registry.ts";
+import { catalogueOf } from "../../../src/states/validate.ts";
+
+async function compileFiles(files: Readonly<Record<string, string>>, pillar = {}): Promise<Compiled> {
+  const source = {
+    read: async (path: string) => (Object.hasOwn(files, path) ? Buffer.from(files[path] ?? "") : undefined),
+  };
+  const context = { id: "m1", grains: {}, pillar };
+  return compile({ kind: "sls", names: ["a"] }, source, context, catalogueOf(STATES));
+}
+
+async function errorsOf(files: Readonly<Record<string, string>>) {
+  const compiled = await compileFiles(files);
+  return compiled.kind === "errors" ? compiled.errors : [];
+}
+
+test.each([
+  ["a state", "x:\n  test.nopp: []\n", 2, /no state "test.nopp", did you mean "test.nop"/u],
+  ["a module", "x:\n  cmdd.run: []\n", 2, /no state "cmdd.run", did you mean "cmd.run"/u],
+  ["a parameter", "x:\n  cmd.run:\n    - name: y\n    - cwdd: /\n", 4, /no parameter "cwdd", did you mean "cwd"/u],
+  ["a requisite", "x:\n  cmd.run:\n    - requires: []\n", 3, /no parameter "requires", did you mean "require"/u],
+  [
+    "an _in target",
+    "x:\n  test.nop:\n    - require_in:\n      - test: yy\nyyy:\n  test.nop: []\n",
+    3,
+    /did you mean "yyy"/u,
+  ],
+  ["an extended id", "extend:\n  xx:\n    test: []\nxxx:\n  test.nop: []\n", 3, /did you mean "xxx"/u],
+  ["a bad value", "x:\n  cmd.run:\n    - timeout: soon\n", 3, /"timeout": /u],
+])(
+  "a mistyped %s is refused before anything runs, with the line and what was probably meant",
+  async (_what, text, line, message) => {
+    const errors = await errorsOf({ "a.sls": text });
+    expect(errors.map((error) => error.message).join("\n")).toMatch(message);
+    expect(errors[0]?.facts).toMatchObject({ file: "a.sls", line });
+  },
+);
+
+test("all mistakes are told at once, in every file", async () => {
+  const errors = await errorsOf({
+    "a.sls": "include: [b, c, nosuch]\nx:\n  test.nopp: []\ny:\n  - oops\n",
+    "b.sls": "z: {{pillar.none}}\n",
+    "c.sls": "k:\n  l: [\n",
+  });
+  const places = errors.map((error) => /\((.*) line (\d+)\)/u.exec(error.message)?.slice(1).join(":"));
+  expect(new Set(places)).toEqual(new Set(["a.sls:1", "a.sls:3", "a.sls:4", "b.sls:1", "c.sls:2"]));
+});
+
+test("a cycle is printed in full, also one through prereq_in", async () => {
+  const text = (kind: string) =>
+    `x:\n  test.nop:\n    - require:\n      - test: y\ny:\n  test.nop:\n    - ${kind}:\n      - test: z\nz:\n  test.nop:\n    - require:\n      - test: x\n`;
+  const [error] = await errorsOf({ "a.sls": text("require") });
+  expect(error).toMatchObject({ code: "requisite-cycle", facts: { file: "a.sls" } });
+  expect(error?.message).toContain("test: x -> test: y -> test: z -> test: x");
+  const [other] = await errorsOf({
+    "a.sls":
+      "x:\n  test.nop:\n    - prereq_in:\n      - test: y\n    - require:\n      - test: y\ny:\n  test.nop: []\n",
+  });
+  expect(other?.message).toMatch(/x -> test: y -> test: x|y -> test: x -> test: y/u);
+});
+
+test("use copies what is not set, never names or requisites", async () => {
+  const compiled = await compileFiles({
+    "a.sls":
+      "x:\n  cmd.run:\n    - name: one\n    - cwd: /\n    - runas: me\ny:\n  cmd.run:\n    - runas: you\n    - use:\n      - cmd: x\n",
+  });
+  expect(compiled).toMatchObject({ chunks: [{}, { params: { name: "y", cwd: "/", runas: "you" }, requisites: [] }] });
+});
+
+test("pillar values reach parameters", async () => {
+  const compiled = await compileFiles({ "a.sls": "x:\n  cmd.run:\n    - name: {{pillar.word}}\n" }, { word: "hello" });
+  expect(compiled).toMatchObject({ chunks: [{ name: "hello", line: 2 }] });
+});
+
+const KINDS = [
+  "require",
+  "watch",
+  "onchanges",
+  "onfail",
+  "require_any",
+  "watch_any",
+  "require_in",
+  "watch_in",
+] as const;
+
+test("the order respects every requisite, or there is a cycle; nothing is lost or doubled", async () => {
+  const edge = fc.record({ from: fc.nat(11), to: fc.nat(11), kind: fc.constantFrom(...KINDS) });
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 1, max: 12 }), fc.array(edge, { maxLength: 14 }), async (count, edges) => {
+      const text = Array.from({ length: count }, (_, id) => {
+        const own = edges.filter(({ from, to }) => from === id && to < count);
+        const args = own.map(({ kind, to }) => `    - ${kind}:\n      - test: s${to}\n`);
+        return `s${id}:\n  test.nop:${args.length === 0 ? " []" : ""}\n${args.join("")}`;
+      }).join("");
+      const compiled = await compileFiles({ "a.sls": text });
+      const chunks = compiled.kind === "chunks" ? compiled.chunks : [];
+      const late = chunks.flatMap(({ requisites }, at) =>
+        requisites.filter(({ targets }) => targets.some((to) => to >= at)),
+      );
+      expect(late).toEqual([]);
+      const codes = compiled.kind === "errors" ? compiled.errors.map(({ code }) => code) : [];
+      expect(new Set(codes)).toEqual(new Set(compiled.kind === "errors" ? ["requisite-cycle"] : []));
+      expect(new Set(chunks.map(({ id }) => id)).size).toBe(compiled.kind === "chunks" ? count : 0);
+    }),
+    { numRuns: 200 },
+  );
+});

@@ -1,0 +1,72 @@
+import { createHash } from "node:crypto";
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import { parseLuks2Copy, readLuksHeader } from "../../../../src/states/devices/luks-header.ts";
+import { FakeHost } from "../../../fakes/fake-host.ts";
+
+const SIZE = 0x4000;
+const UUID = "0f6e2c4a-9d1b-4a53-8f0e-0123456789ab";
+
+/** One header copy, byte for byte as the LUKS2 On-Disk Format Specification 1.1 lays it out. */
+function copy(at: 0 | 0x4000, sequence: number, uuid = UUID): Buffer {
+  const bytes = Buffer.alloc(SIZE);
+  bytes.write(at === 0 ? "LUKS" : "SKUL", 0, "latin1");
+  bytes.writeUInt16BE(0xbabe, 4);
+  bytes.writeUInt16BE(2, 6);
+  bytes.writeBigUInt64BE(BigInt(SIZE), 8);
+  bytes.writeBigUInt64BE(BigInt(sequence), 16);
+  bytes.write("data", 24);
+  bytes.write("sha256", 72);
+  bytes.write(uuid, 168);
+  bytes.writeBigUInt64BE(BigInt(at), 256);
+  bytes.write(JSON.stringify({ keyslots: {} }), 4096);
+  createHash("sha256").update(bytes).digest().copy(bytes, 448);
+  return bytes;
+}
+
+const device = (first: Buffer, second: Buffer): FakeHost =>
+  new FakeHost().file("/dev/x", Buffer.concat([first, second, Buffer.alloc(SIZE)]));
+
+test("the later of two sound copies counts", async () => {
+  expect(await readLuksHeader(device(copy(0, 3), copy(0x4000, 3)), "/dev/x")).toEqual({
+    kind: "valid",
+    header: { version: 2, uuid: UUID, label: "data", sequence: 3, metadata: { keyslots: {} }, atStart: true },
+  });
+  const finding = await readLuksHeader(device(copy(0, 3), copy(0x4000, 4)), "/dev/x");
+  expect(finding).toMatchObject({ header: { sequence: 4, atStart: true } });
+});
+
+test("one sound copy is enough; none is a damaged header; no trace is none", async () => {
+  const torn = copy(0, 9);
+  torn[5000] = 1;
+  const tornSecond = copy(0x4000, 9);
+  tornSecond[5000] = 1;
+  const nothing = Buffer.alloc(SIZE);
+  expect(await readLuksHeader(device(torn, copy(0x4000, 3)), "/dev/x")).toMatchObject({ header: { sequence: 3 } });
+  expect(await readLuksHeader(device(nothing, copy(0x4000, 3)), "/dev/x")).toMatchObject({
+    header: { atStart: false },
+  });
+  expect(await readLuksHeader(device(copy(0, 3), tornSecond), "/dev/x")).toMatchObject({ header: { sequence: 3 } });
+  expect(await readLuksHeader(device(torn, tornSecond), "/dev/x")).toEqual({ kind: "damaged" });
+  expect(await readLuksHeader(device(nothing, nothing), "/dev/x")).toEqual({ kind: "none" });
+  expect(await readLuksHeader(new FakeHost(), "/dev/x")).toEqual({ kind: "none" });
+});
+
+test("a LUKS1 header is recognised", async () => {
+  const bytes = Buffer.alloc(SIZE);
+  bytes.write("LUKS\xba\xbe\0\x01", 0, "latin1");
+  bytes.write(UUID, 168);
+  expect(await readLuksHeader(device(bytes, Buffer.alloc(SIZE)), "/dev/x")).toMatchObject({
+    header: { version: 1, uuid: UUID },
+  });
+});
+
+test("a changed byte anywhere in a copy is never a sound header of something else", () => {
+  const flipped = fc.property(fc.nat(SIZE - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
+    const bytes = copy(0, 3);
+    bytes[at] = (bytes[at] ?? 0) ^ flip;
+    // bytes 480 to 511 pad the checksum's field
+    return (at >= 480 && at < 512) || parseLuks2Copy(bytes, "primary", 0) === undefined;
+  });
+  expect(() => fc.assert(flipped, { numRuns: 200 })).not.toThrow();
+});

@@ -1,0 +1,179 @@
+import { encode } from "@msgpack/msgpack";
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import { ProtocolError } from "../../../src/core/errors.ts";
+import { generateIdentity } from "../../../src/core/identity.ts";
+import { FleetSealer, generateFleetKey, openPublished } from "../../../src/wire/fleet-cipher.ts";
+import { decodeFrame, encodeHandshake, encodeHint, encodeOpening } from "../../../src/wire/frames.ts";
+import { openJob, signJob } from "../../../src/wire/job-envelope.ts";
+import type { Job } from "../../../src/wire/messages.ts";
+import { decodeMsgpack, encodeMsgpack } from "../../../src/wire/msgpack.ts";
+import {
+  decodeMasterPacket,
+  decodeMinionPacket,
+  encodeNotice,
+  encodeRequest,
+  encodeVerdict,
+} from "../../../src/wire/packets.ts";
+
+const anyBytes = fc.uint8Array({ maxLength: 300 });
+const sessionId = fc.uint8Array({ minLength: 8, maxLength: 8 }).map((bytes) => Buffer.from(bytes).toString("hex"));
+const noise = fc.uint8Array({ minLength: 1, maxLength: 300 });
+const minionId = fc.stringMatching(/^[a-z0-9][a-z0-9_-]{0,40}$/u);
+
+const job: Job = {
+  jid: "20260101000000000000",
+  seq: 7,
+  issuedAt: 1_767_225_600_000,
+  fun: "test.ping",
+  args: [],
+  kwargs: {},
+  target: { kind: "ids", ids: ["web1", "web2"] },
+};
+
+/** Runs a decoder; true when it accepted, false when it threw a ProtocolError. Anything else it throws is a failure. */
+function accepts(decode: () => unknown): boolean {
+  try {
+    decode();
+    return true;
+  } catch (error) {
+    if (error instanceof ProtocolError) return false;
+    throw error;
+  }
+}
+
+test("lesson: 2023-20897 random bytes never crash a decoder", () => {
+  const fleetKey = generateFleetKey();
+  const masterKey = generateIdentity().public.signKey;
+  fc.assert(
+    fc.property(anyBytes, (bytes) => {
+      decodeFrame(Buffer.from(bytes));
+      accepts(() => decodeMsgpack(bytes));
+      accepts(() => decodeMinionPacket(bytes));
+      accepts(() => decodeMasterPacket(bytes));
+      expect(typeof openPublished(Buffer.from(bytes), fleetKey)).toBe("string");
+      expect(openJob(bytes, masterKey)).toBeUndefined();
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test("msgpack: decode(encode(x)) = x", () => {
+  fc.assert(
+    fc.property(fc.jsonValue({ maxDepth: 6 }), (value) => {
+      fc.pre(!JSON.stringify(value).includes("__proto__") && !JSON.stringify(value).includes("-0"));
+      expect(JSON.stringify(decodeMsgpack(encodeMsgpack(value)))).toBe(JSON.stringify(value));
+    }),
+  );
+});
+
+test("msgpack: whatever the library encodes, cut short or followed by a byte, is refused", () => {
+  fc.assert(
+    fc.property(fc.jsonValue({ maxDepth: 3 }), fc.nat(), (value, cut) => {
+      const whole = encode(value);
+      expect(accepts(() => decodeMsgpack(whole.subarray(0, cut % whole.length)))).toBe(false);
+      expect(accepts(() => decodeMsgpack(Buffer.concat([whole, Buffer.of(0xc0)])))).toBe(false);
+    }),
+  );
+});
+
+test.each([
+  ["an array that claims four billion items", "ddffffffff"],
+  ["a map that claims four billion items", "dfffffffff"],
+  ["arrays in arrays, each claiming all that follows", "dd00000040".repeat(13)],
+  ["deep nesting", "91".repeat(5000)],
+  ["an extension type", "d60100000000"],
+  ["a timestamp", "d6ff00000000"],
+  ["a type that does not exist", "c1"],
+  ["a prototype as key", `81a9${Buffer.from("__proto__").toString("hex")}80`],
+  ["nothing", ""],
+])("msgpack bounded: %s is refused", (_what, hex) => {
+  expect(accepts(() => decodeMsgpack(Buffer.from(hex, "hex")))).toBe(false);
+});
+
+test("frames: decode(encode(x)) = x", () => {
+  fc.assert(
+    fc.property(minionId, sessionId, noise, (id, session, message) => {
+      const opening = decodeFrame(encodeOpening("ik1", id, message));
+      expect(opening).toEqual({ kind: "ik1", minionId: id, noise: Buffer.from(message) });
+      const later = decodeFrame(encodeHandshake("xx3", session, message));
+      expect(later).toEqual({ kind: "xx3", sessionId: session, noise: Buffer.from(message) });
+      expect(decodeFrame(encodeHint("unknownSession", session))).toEqual({
+        kind: "unknown-session-hint",
+        sessionId: session,
+      });
+    }),
+  );
+  expect(decodeFrame(encodeHint("version"))).toEqual({ kind: "version-hint", versions: [1] });
+  expect(decodeFrame(encodeHint("unreadableHandshake"))).toEqual({ kind: "unreadable-handshake-hint" });
+});
+
+test.each(["../x", "a/b", "-x", "", "a..b", "ä", "a b", "a\0b"])(
+  "lesson: 2020-11652 ids and paths match a strict pattern: a handshake for %j is dropped",
+  (id) => {
+    expect(decodeFrame(encodeOpening("xx1", id, new Uint8Array(32)))).toBe("garbage");
+  },
+);
+
+test("lesson: 2024-38822/2025-62349 another protocol version is named as such, never guessed at", () => {
+  const frame = encodeOpening("xx1", "web1", new Uint8Array(32));
+  for (const version of [0, 2, 255]) {
+    frame[0] = version;
+    expect(decodeFrame(frame)).toBe("version");
+  }
+});
+
+test("lesson: 2020-11651 remote methods are an allow-list: no inherited or unknown name is a method", () => {
+  for (const method of ["constructor", "toString", "__proto__", "hasOwnProperty", "publish", ""]) {
+    expect(decodeMinionPacket(encodeMsgpack([0, 1, method, {}]))).toEqual({ kind: "bad-request", id: 1 });
+  }
+});
+
+test("requests with missing, extra or mistyped fields are bad requests", () => {
+  const parse = (body: unknown) => decodeMinionPacket(encodeMsgpack([0, 1, "heartbeat", body])).kind;
+  const good = { lastSeq: 0, running: [], counter: 1, bootId: "b", signature: Buffer.alloc(64) };
+  expect(parse(good)).toBe("request");
+  const { signature, ...unsigned } = good;
+  const short = signature.subarray(1);
+  const more = [{ lastSeq: -1 }, { counter: 0 }, { counter: 1.5 }, { signature: short }, { extra: 1 }];
+  for (const body of [{}, unsigned, 7, ...more.map((one) => ({ ...good, ...one }))]) {
+    expect(parse(body)).toBe("bad-request");
+  }
+});
+
+test("packets: decode(encode(x)) = x; lesson: 2025-22236 a minion cannot say what only the master says", () => {
+  const request = encodeRequest(3, "jobs.since", { lastSeq: 4 });
+  expect(decodeMinionPacket(request)).toEqual({
+    kind: "request",
+    id: 3,
+    request: { method: "jobs.since", body: { lastSeq: 4 } },
+  });
+  expect(accepts(() => decodeMasterPacket(request))).toBe(false);
+  expect(accepts(() => decodeMinionPacket(encodeNotice({ kind: "probe" })))).toBe(false);
+  expect(encodeVerdict(true)).toHaveLength(encodeVerdict(false).length);
+});
+
+test("I7: a job opens only under the key that signed it, unchanged", () => {
+  const [master, other] = [generateIdentity(), generateIdentity()];
+  const envelope = signJob(job, master.sign);
+  expect(openJob(envelope, master.public.signKey)).toEqual(job);
+  expect(openJob(envelope, other.public.signKey)).toBeUndefined();
+  fc.assert(
+    fc.property(fc.nat(envelope.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
+      const changed = Buffer.from(envelope);
+      changed[at] = (changed[at] ?? 0) ^ flip;
+      expect(openJob(changed, master.public.signKey)).toBeUndefined();
+    }),
+  );
+  expect(() => openJob(signJob({ ...job, seq: 0 }, master.sign), master.public.signKey)).toThrow(ProtocolError);
+});
+
+test("a fleet key's nonces never repeat, and what it sealed opens under it alone", () => {
+  const key = generateFleetKey();
+  const sealer = new FleetSealer(key);
+  const frames = Array.from({ length: 200 }, (_, at) => sealer.seal(Buffer.from([at])));
+  expect(new Set(frames.map((frame) => frame.toString("hex", 6, 14))).size).toBe(200);
+  expect(openPublished(frames[5] ?? Buffer.alloc(0), key)).toEqual(Buffer.from([5]));
+  expect(openPublished(frames[5] ?? Buffer.alloc(0), generateFleetKey(key))).toBe("unknown-fleet-key");
+  expect(openPublished(frames[5] ?? Buffer.alloc(0), { ...generateFleetKey(key), id: key.id })).toBe("bad-seal");
+});
