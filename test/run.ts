@@ -4,6 +4,7 @@ import { ensurePackages } from "../lab/packages.ts";
 import { errorMessage } from "../src/core/errors.ts";
 import { failuresText } from "./failures.ts";
 import { runKernelTests } from "./kernel/run.ts";
+import { TEST_PACKAGES } from "./tools.ts";
 import { brokenTier, runVitest, skipTier, sumOf, type TierCounts, type TierResult } from "./tiers.ts";
 
 const say = (line: string) => console.log(`-- ${line}`);
@@ -52,9 +53,9 @@ async function main(names: readonly string[]): Promise<number> {
   }
   await ensureBundle(say);
   try {
-    await ensurePackages(["age"], say);
+    await ensurePackages(TEST_PACKAGES, say);
   } catch (error) {
-    console.log(`\n!! tests against Debian's age are skipped: ${errorMessage(error)}\n`);
+    console.log(`\n!! tests against real programs that are not here are skipped: ${errorMessage(error)}\n`);
   }
   const results: (readonly [string, TierResult])[] = [];
   for (const [name, run] of Object.entries(TIERS)) {

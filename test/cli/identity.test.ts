@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -9,6 +9,7 @@ import { systemClock } from "../../src/core/clock.ts";
 import { loadAgeIdentity, protectAgeIdentity } from "../../src/master/age-identity-file.ts";
 import { MemoryStore } from "../../src/master/store/memory.ts";
 import { configIn } from "../contract/master/rig.ts";
+import { lacks } from "../tools.ts";
 
 const MAIN = resolve(import.meta.dirname, "../../src/main.ts");
 const PASSPHRASE = "correct horse battery";
@@ -121,7 +122,7 @@ async function typeInto(command: string, lines: readonly string[]): Promise<stri
   return screen;
 }
 
-describe.skipIf(spawnSync("age", ["--version"]).error)("with stock age", () => {
+describe.skipIf(lacks("age"))("with stock age", () => {
   test("the protected file opens a secret, with the passphrase asked for", async () => {
     await protect();
     const [sealed, opened] = [join(directory, "sealed"), join(directory, "opened")];

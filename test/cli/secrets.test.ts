@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -8,6 +8,7 @@ import { Secret } from "../../src/core/secret.ts";
 import { protectAgeIdentity } from "../../src/master/age-identity-file.ts";
 import { type Rig, rig, scratch } from "../contract/master/rig.ts";
 import { runCli, spawnCli, transcriptOf } from "./run-cli.ts";
+import { lacks } from "../tools.ts";
 
 const MAIN = resolve(import.meta.dirname, "../../src/main.ts");
 let directory: string;
@@ -169,7 +170,7 @@ async function onTerminal(argv: readonly string[], type: readonly (readonly [cue
   return { screen, status };
 }
 
-describe.skipIf(spawnSync("script", ["--version"]).error)("on a real terminal", () => {
+describe.skipIf(lacks("script"))("on a real terminal", () => {
   test("I5: a typed value is not echoed", async () => {
     const value = randomBytes(8).toString("hex");
     const { screen, status } = await onTerminal(

@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -10,6 +10,7 @@ import { createPillarEditor } from "../../src/master/pillar-edit.ts";
 import { openSecrets, type Secrets } from "../../src/master/secrets.ts";
 import { SqliteStore } from "../../src/master/store/sqlite.ts";
 import { PillarTree } from "../../src/pillar/tree.ts";
+import { lacks } from "../tools.ts";
 
 const page = readFileSync(resolve(import.meta.dirname, "../../docs/BREAK-GLASS.md"), "utf8");
 const [fromPillar = "", fromStore = "", open = ""] = [...page.matchAll(/```sh\n(.*?)```/gsu)].map((match) => match[1]);
@@ -19,7 +20,7 @@ function sh(command: string, env: Readonly<Record<string, string>>): Buffer {
   return execFileSync("sh", ["-euc", command], { env: { ...env, PATH: path } });
 }
 
-describe.skipIf(spawnSync("age", ["--version"]).error)("the break-glass page, followed with stock tools", () => {
+describe.skipIf(lacks("age"))("the break-glass page, followed with stock tools", () => {
   const PASSPHRASE = 'pass "phrase" \\ \u00fc';
   let directory: string;
   let identities: readonly string[];

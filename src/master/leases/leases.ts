@@ -68,12 +68,15 @@ export class Leases {
    */
   async lease(session: PeerSession, body: Request<"lease">): Promise<Response<"lease">> {
     const facts = factsOf(session, body);
-    if (!(await verifyLease(body, session.peer, session.handshakeHash))) {
-      await this.#refuse(facts, denied("signature", "the signature is not by this minion on this session"));
-      throw new AuthError("lease-signature", `cannot lease to "${facts.id}": the signature is wrong`);
-    }
-    this.#reached("asked");
-    return this.#lanes.run(`${facts.id} ${facts.path}`, async () => this.#answer(facts, body.ephemeral));
+    // threads that check signatures end in any order, so the place in the line is taken before
+    return this.#lanes.run(`${facts.id} ${facts.path}`, async () => {
+      if (!(await verifyLease(body, session.peer, session.handshakeHash))) {
+        await this.#refuse(facts, denied("signature", "the signature is not by this minion on this session"));
+        throw new AuthError("lease-signature", `cannot lease to "${facts.id}": the signature is wrong`);
+      }
+      this.#reached("asked");
+      return this.#answer(facts, body.ephemeral);
+    });
   }
 
   /**

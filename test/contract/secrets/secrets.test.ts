@@ -20,6 +20,7 @@ import { decodeStored, recordEntries } from "../../../src/master/audit/stored.ts
 import { SqliteStore } from "../../../src/master/store/sqlite.ts";
 import { leaseKey, portsOf, type Rig, rig, scratch } from "../master/rig.ts";
 import { startMinion } from "../wire/pair.ts";
+import { lacks } from "../../tools.ts";
 
 let directory: string;
 let remove: () => void;
@@ -190,7 +191,7 @@ test("list tells kind, versions and what uses a secret; lint what is wrong", asy
   expect(await lint(one)).toEqual(["broken-pillar web1"]);
 });
 
-describe.skipIf(spawnSync("age", ["--version"]).error)("rekey", () => {
+describe.skipIf(lacks("age"))("rekey", () => {
   const opened = (identity: string, armored: string) => {
     const { status, stdout } = spawnSync("age", ["-d", "-i", identity], { input: armored });
     return status === 0 ? stdout.toString() : undefined;

@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +9,7 @@ import { decryptAge } from "../../../src/core/age-decrypt.ts";
 import { assertAgeRecipient, generateAgeIdentityFile, parseAgeIdentityFile } from "../../../src/core/age-identity.ts";
 import { encryptAge } from "../../../src/core/age.ts";
 import { Secret } from "../../../src/core/secret.ts";
+import { lacks } from "../../tools.ts";
 
 const CREATED = "2026-11-22T16:00:00Z";
 const directory = mkdtempSync(join(tmpdir(), "latchkey-age-"));
@@ -110,7 +111,7 @@ test("an identity file without an identity is refused and not repeated", () => {
   }
 });
 
-describe.skipIf(spawnSync("age", ["--version"]).error)("with Debian's age", () => {
+describe.skipIf(lacks("age"))("with Debian's age", () => {
   const keyFile = join(directory, "age.key");
   const file = generateAgeIdentityFile(CREATED);
   writeFileSync(keyFile, file.expose(), { mode: 0o600 });

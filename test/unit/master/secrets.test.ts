@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +13,7 @@ import { openSecrets, type Secrets } from "../../../src/master/secrets.ts";
 import { MemoryStore } from "../../../src/master/store/memory.ts";
 import type { CompiledPillar } from "../../../src/pillar/compile.ts";
 import type { SecretNode } from "../../../src/pillar/secret-node.ts";
+import { lacks } from "../../tools.ts";
 
 const newIdentity = () => parseAgeIdentityFile(generateAgeIdentityFile("now"), "test");
 
@@ -230,7 +231,7 @@ describe("the master's age identity", () => {
     await expect(loadAgeIdentity(join(directory, "age.key"), store, systemClock)).rejects.toThrow("is missing");
   });
 
-  test.skipIf(spawnSync("age", ["--version"]).error)("with it, stock `age` opens a stored version", async () => {
+  test.skipIf(lacks("age"))("with it, stock `age` opens a stored version", async () => {
     const path = join(directory, "age.key");
     identity = await loadAgeIdentity(path, store, systemClock);
     secrets[Symbol.dispose]();
