@@ -31,6 +31,7 @@ import { loadEngine } from "./state-engine.ts";
 import { TimelineRecorder } from "./timeline.ts";
 import { TakeUp } from "./volume/take-up.ts";
 import { runScheduledChecks } from "./volume/schedule.ts";
+import { VolumesTarget } from "./volumes-target.ts";
 import { Witness } from "./witness.ts";
 
 /** How a minion is started. */
@@ -131,6 +132,7 @@ export async function startMinion({ configPath, signal, host = createHost(), rea
     }),
     journal: openJournal(host, join(stateDir, "journal")),
     lock: new RunLock(config.runDir, clock),
+    target: new VolumesTarget(config.runDir, host, log),
     clock,
     random,
     log,

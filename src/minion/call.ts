@@ -20,6 +20,7 @@ import { masterTrust, readPinnedMaster } from "./master-pin.ts";
 import { Presence } from "./presence.ts";
 import { type LeaseReceipt, Receipts } from "./receipts.ts";
 import { RunLock } from "./run-lock.ts";
+import { VolumesTarget } from "./volumes-target.ts";
 
 /** `latchkey call`: one function on this machine. */
 export interface CallOptions extends FunctionCall {
@@ -73,6 +74,7 @@ export async function runCall(options: CallOptions): Promise<CallResult> {
       backing: opened.backing,
       journal: openJournal(host, join(config.stateDir, "journal")),
       lock: new RunLock(config.runDir, systemClock),
+      target: new VolumesTarget(config.runDir, host, log),
       clock: systemClock,
       random: Math.random,
       log,

@@ -16,6 +16,8 @@ export interface JobOptions {
   /** How long a request or lease of this job waits for the master; Infinity for a startup run. */
   readonly waitMs: number;
   readonly progress: (progress: RunProgress) => void;
+  /** The startup run: when all its states succeed, volumes count as up. */
+  readonly startup?: true;
   /** Hears of moments worth a line in a timeline. */
   readonly moment?: (name: "locked" | "pillar" | "compiled", at: number) => void;
 }
@@ -42,11 +44,11 @@ export function createJobContext(machine: Machine, options: JobOptions): JobCont
   const patience = { waitMs, signal, onWait };
   const leases = backing.leases(patience);
   let pillar: Promise<JsonObject> | undefined;
+  const shared = { ...options, patience, leases, pillar: () => context.pillar() };
+  const volumes = createVolumeRunner(machine, shared);
   const states = createStateRunner(machine, {
-    ...options,
-    patience,
-    leases,
-    pillar: () => context.pillar(),
+    ...shared,
+    volumes,
     progress: (now) => {
       last = now;
       progress(now);
@@ -60,7 +62,7 @@ export function createJobContext(machine: Machine, options: JobOptions): JobCont
     grains,
     signal,
     states,
-    volumes: createVolumeRunner(machine, { ...options, patience, leases, pillar: () => context.pillar() }),
+    volumes,
     minion: { config, lease: leases.lease, progress, log: (line) => log.info({ jid, fun }, line) },
     pillar: () => (pillar ??= backing.pillar(patience)),
   };

@@ -28,7 +28,7 @@ const MAX_RUNNING = 32;
 const MAX_WAITING = 1000;
 
 /** A startup run: a job that the minion gives itself. */
-export interface OwnRun extends Pick<JobOptions, "waitMs" | "signal"> {
+export interface OwnRun extends Pick<JobOptions, "waitMs" | "signal" | "startup"> {
   readonly jid: string;
   readonly call: FunctionCall;
   readonly moment: NonNullable<JobOptions["moment"]>;
@@ -164,6 +164,7 @@ export class Jobs {
         signal,
         waitMs,
         progress,
+        ...(run.startup === undefined ? {} : { startup: run.startup }),
         moment: run.moment,
       });
       const result = await execute(call, made.context);

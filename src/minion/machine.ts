@@ -7,6 +7,7 @@ import type { Backing } from "./backing.ts";
 import type { MinionConfig } from "./config.ts";
 import type { Journal } from "./journal.ts";
 import type { RunLock } from "./run-lock.ts";
+import type { VolumesTarget } from "./volumes-target.ts";
 
 /** What all jobs on this machine share. */
 export interface Machine {
@@ -16,6 +17,7 @@ export interface Machine {
   readonly backing: Backing;
   readonly journal: Journal;
   readonly lock: RunLock;
+  readonly target: VolumesTarget;
   readonly clock: Clock;
   /** From 0 to below 1, for jitter. */
   readonly random: () => number;

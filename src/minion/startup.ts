@@ -6,13 +6,11 @@ import { isJsonObject, type Json } from "../core/json.ts";
 import { notifyService } from "../core/sd-notify.ts";
 import type { FunctionCall } from "./execute.ts";
 import type { FunctionResult } from "./functions/function.ts";
+import { createJobContext } from "./job-context.ts";
 import type { Jobs } from "./jobs.ts";
 import type { MasterConnection } from "../wire/endpoints.ts";
 import type { Machine } from "./machine.ts";
 import { readKernelStart, type Timeline, timelineRow, type TimelineRecorder } from "./timeline.ts";
-
-/** The unit that services order themselves after: started when the startup run has mounted everything. */
-export const VOLUMES_TARGET = "latchkey-volumes.target";
 
 /** What the startup run needs. */
 export interface StartupOptions {
@@ -50,33 +48,33 @@ function startupCall({ config }: Machine): FunctionCall | undefined {
 
 /**
  * Runs the startup states exactly once a boot: ready first (session, pillar), again after a crash or a failure (with
- * backoff), never again after a success. Then starts `latchkey-volumes.target`.
+ * backoff), never again after a success, with which `latchkey-volumes.target` is reached. Where there is none to do, the target
+ * is reached only if every declared volume is proven to be mounted.
  */
 export async function runStartup(options: StartupOptions): Promise<void> {
   const { machine, bootId, connection, random, signal } = options;
-  const { config, host, log, clock } = machine;
+  const { config, host, log, clock, target } = machine;
   const markerPath = join(config.runDir, "startup.json");
   const call = startupCall(machine);
   const done = parseMarker(await host.readFile(markerPath));
   if (call === undefined || (done !== undefined && done.bootId === bootId)) {
     log.info(call === undefined ? "no startup states are configured" : "startup states ran already in this boot");
-    await reachVolumes(machine);
     // what was compiled is kept now, for a start after a power cut: Node itself keeps it at an orderly end only
     flushCompileCache();
     options.ended();
+    await lookAtVolumes(options);
     return;
   }
   let pauseMs = config.startupRetryMinMs;
   for (;;) {
     await connection.ready(signal);
     const jid = jidAt(clock.now(), Math.floor(random() * 1000));
+    const { departures } = target;
     const result = await runOnce(options, jid, call);
-    if (result.retcode === 0) {
-      const marker: Marker = { bootId, jid, finishedAt: clock.now() };
-      await host.makeDirectory(config.runDir, 0o755);
-      await host.writeFile(markerPath, Buffer.from(JSON.stringify(marker)), { mode: 0o600 });
+    // a mark that had no room is tried again; a volume that was taken down meanwhile is somebody's wish
+    if (result.retcode === 0 && ((await target.isReached()) || target.departures !== departures)) {
+      await leaveMarker(machine, markerPath, { bootId, jid, finishedAt: clock.now() });
       log.info({ jid }, "startup states done: everything is as it should be");
-      await reachVolumes(machine);
       flushCompileCache();
       options.ended();
       return;
@@ -91,6 +89,26 @@ export async function runStartup(options: StartupOptions): Promise<void> {
   }
 }
 
+/** After a restart in the same boot, or with no startup states: nothing is run, so nothing is known to be mounted. */
+async function lookAtVolumes({ machine, connection, random, signal }: StartupOptions): Promise<void> {
+  if (await machine.target.isReached()) return;
+  await connection.ready(signal);
+  const jid = jidAt(machine.clock.now(), Math.floor(random() * 1000));
+  const options = { jid, fun: "volume.status", signal, waitMs: Number.POSITIVE_INFINITY, progress: () => {} };
+  const { volumes } = createJobContext(machine, options).context;
+  await volumes.exclusively(async () => volumes.settle());
+}
+
+/** Without it (/run is full) the run is done again when the minion is started again, which changes nothing. */
+async function leaveMarker({ config, host, log }: Machine, path: string, marker: Marker): Promise<void> {
+  try {
+    await host.makeDirectory(config.runDir, 0o755);
+    await host.writeFile(path, Buffer.from(JSON.stringify(marker)), { mode: 0o600 });
+  } catch (thrown) {
+    log.error({ path, reason: errorMessage(thrown) }, "cannot note that the startup states are done");
+  }
+}
+
 async function runOnce(options: StartupOptions, jid: string, call: FunctionCall): Promise<FunctionResult> {
   const { machine, jobs, bootId, timeline, signal } = options;
   const { clock, log } = machine;
@@ -102,6 +120,7 @@ async function runOnce(options: StartupOptions, jid: string, call: FunctionCall)
     jid,
     call,
     signal,
+    startup: true,
     waitMs: Number.POSITIVE_INFINITY,
     moment: (name, at) => timeline.mark(MOMENTS[name], at),
     amend: (made, job) => {
@@ -131,19 +150,6 @@ async function writeTimeline({ config, host, log }: Machine, timeline: Timeline)
     });
   } catch (thrown) {
     log.error({ reason: errorMessage(thrown) }, "the timeline of the startup could not be written");
-  }
-}
-
-/** Leaves the mark that the target's unit asks for, and starts the target where systemd runs. */
-async function reachVolumes({ config, host, log }: Machine): Promise<void> {
-  await host.makeDirectory(config.runDir, 0o755);
-  await host.writeFile(join(config.runDir, "volumes-ready"), Buffer.from(""), { mode: 0o644 });
-  if ((await host.stat("/run/systemd/system")) === undefined) return;
-  try {
-    await host.run(["systemctl", "start", "--no-block", VOLUMES_TARGET]);
-    log.info(`${VOLUMES_TARGET} started`);
-  } catch (thrown) {
-    log.error({ reason: errorMessage(thrown) }, `${VOLUMES_TARGET} could not be started`);
   }
 }
 

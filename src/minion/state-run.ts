@@ -10,6 +10,7 @@ import type { Machine } from "./machine.ts";
 import { describeHolder } from "./run-lock.ts";
 import { loadEngine } from "./state-engine.ts";
 import { loggedHost } from "./volume/logged-host.ts";
+import type { VolumeRunner } from "./volume/runner.ts";
 import type { StateRunner, StateSelection } from "./state-runner.ts";
 
 /** What the state runs of one job need besides the machine. */
@@ -17,6 +18,7 @@ export interface StateRunOptions extends JobOptions {
   readonly patience: Patience;
   readonly leases: Leases;
   readonly pillar: () => Promise<JsonObject>;
+  readonly volumes: VolumeRunner;
   readonly execution: (fun: string) => ExecutionFunction | undefined;
 }
 
@@ -26,7 +28,7 @@ const STATES_FAILED = 2;
 
 /** Runs states for one job: queued behind other state runs of this machine, with fresh pillar and files. */
 export function createStateRunner(machine: Machine, options: StateRunOptions): StateRunner {
-  const { config, host, grains, backing, journal, lock, clock, log, random } = machine;
+  const { config, host, grains, backing, journal, lock, clock, log, random, target } = machine;
   const { jid, fun, signal, leases, patience, waitMs } = options;
   const moment = (name: "locked" | "pillar" | "compiled") => options.moment?.(name, clock.now());
 
@@ -72,6 +74,7 @@ export function createStateRunner(machine: Machine, options: StateRunOptions): S
             const { forgetKey } = await import("./volume/forget.ts");
             return forgetKey(backing.master, volume, patience);
           },
+          beforeDown: async (how, ending) => target.leave(how, ending),
         },
         ...(machine.reached === undefined ? {} : { reached: machine.reached }),
       },
@@ -87,6 +90,19 @@ export function createStateRunner(machine: Machine, options: StateRunOptions): S
     return { data: data as unknown as Json, retcode: engine.runSucceeded(data) ? 0 : STATES_FAILED };
   };
 
+  const afterRun = async (
+    { retcode, data }: FunctionResult,
+    before: { readonly isReached: boolean; readonly departures: number },
+  ): Promise<void> => {
+    const isGood = retcode === 0;
+    if (options.startup === true && isGood && target.departures === before.departures) {
+      await target.reach();
+    } else if (isGood || before.isReached) {
+      const { hasMounted, settleTarget } = await import("./volume/settle-target.ts");
+      await settleTarget(machine, options.volumes, { hasMountedSome: isGood && hasMounted(data) });
+    }
+  };
+
   return {
     run: async (what, { test }) => {
       const release = await lock.acquire(
@@ -100,7 +116,10 @@ export function createStateRunner(machine: Machine, options: StateRunOptions): S
       );
       try {
         moment("locked");
-        return await runLocked(what, test);
+        const before = { isReached: await target.isReached(), departures: target.departures };
+        const result = await runLocked(what, test);
+        if (!test) await afterRun(result, before);
+        return result;
       } finally {
         await release();
       }

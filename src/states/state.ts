@@ -82,6 +82,11 @@ export interface ApplyContext extends CheckContext {
   note(line: string): void;
   /** Throws unless a stored key is proven to open the volume again (or `force`); left out where there is nobody to ask. */
   assertKeyKept?(options: { readonly force: boolean }, volume: VolumeSpec): Promise<void>;
+  /**
+   * A volume is about to go down, what depends on it by name is stopped: stops latchkey-volumes.target and what requires that,
+   * and waits for it or not. Throws HostError.
+   */
+  beforeDown?(how: "wait" | "at once", signal: AbortSignal): Promise<void>;
   /** Has the master set the volume's key aside; tells in words what became of it, "" when there was none. */
   forgetKey?(volume: VolumeSpec): Promise<string>;
   /**

@@ -202,6 +202,14 @@ test("startup states run until they succeed, then never again in this boot", asy
   expect(textOf("count")).toBe(count);
 });
 
+test("I9: a minion without startup states reaches no volumes target by itself", async () => {
+  startMinion();
+  await connected();
+  await expect.poll(() => log, WAIT).toContain("no startup states are configured");
+  expect(returned(await (await push("test.ping")).ended)).toMatchObject({ data: true });
+  expect(existsSync(at("run/volumes-ready"))).toBe(false);
+});
+
 test("a minion that is not accepted says in plain words what it waits for", async () => {
   await master.stop();
   master = await rig(place.directory, {}, { auto_accept: false });

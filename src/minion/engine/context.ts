@@ -38,6 +38,7 @@ export function makeContext(deps: EngineDeps, signal: AbortSignal): StateContext
           layerHost: volumes.layerHost,
           assertKeyKept: (options, volume) => volumes.assertKeyKept(context, volume, options),
           forgetKey: (volume) => volumes.forgetKey(volume),
+          beforeDown: volumes.beforeDown,
         }),
     host: deps.host,
     grains: deps.grains,

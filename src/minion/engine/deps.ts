@@ -40,6 +40,7 @@ export interface EngineDeps {
       options: { readonly force: boolean },
     ) => Promise<void>;
     readonly forgetKey: (volume: VolumeSpec) => Promise<string>;
+    readonly beforeDown: NonNullable<ApplyContext["beforeDown"]>;
   };
   /** Hears of each step of what is not atomic. */
   readonly reached?: (step: VolumeStep) => void;

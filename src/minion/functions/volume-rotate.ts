@@ -24,11 +24,17 @@ export async function onEncrypted(
   const selected = await volumes.select(wanted);
   const chosen = wanted.length > 0 ? selected : selected.filter(({ luks }) => luks !== undefined);
   const outcomes: Record<string, JsonObject> = {};
+  const underLock = async (context: VolumeContext) =>
+    volumes.exclusively(async () => {
+      const outcome = await work(context);
+      await volumes.settle();
+      return outcome;
+    });
   for (const volume of chosen) {
     const context = await volumes.context(volume);
     let outcome: VolumeOutcome;
     try {
-      outcome = locks === "itself" ? await work(context) : await volumes.exclusively(async () => work(context));
+      outcome = locks === "itself" ? await work(context) : await underLock(context);
     } catch (error) {
       context.signal.throwIfAborted();
       outcome = { result: false, comment: errorText(error), changes: {} };

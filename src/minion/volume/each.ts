@@ -47,6 +47,7 @@ export async function eachVolume(
   return volumes.exclusively(async () => {
     const rows: Record<string, JsonObject> = {};
     for (const volume of chosen) rows[volume.name] = await one(await volumes.context(volume), work);
+    await volumes.settle();
     const failed = Object.values(rows).some(({ result }) => result !== true);
     return { data: rows, retcode: failed ? 1 : 0 };
   });

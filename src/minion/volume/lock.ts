@@ -69,6 +69,8 @@ async function suspend(context: VolumeContext, why: string): Promise<VolumeOutco
       });
     }
   }
+  // what requires the target hangs on the volume: it ends when that is possible
+  await context.beforeDown?.("at once", signal).catch((error: unknown) => context.note(errorMessage(error)));
   return {
     result: true,
     comment: `suspended, its key is out of the kernel; it could not be closed: ${why}`,

@@ -40,6 +40,8 @@ export interface VolumeRunner {
   context(volume: VolumeSpec): Promise<VolumeContext>;
   /** Runs `work` when no other state run or volume command of this machine runs. */
   exclusively<T>(work: () => Promise<T>): Promise<T>;
+  /** At the end of such work: see `settleTarget`. Never throws. */
+  settle(): Promise<void>;
 }
 
 /** What the volumes of one job need besides the machine. */
@@ -51,7 +53,7 @@ export interface VolumeRunnerOptions extends JobOptions {
 
 /** Makes what one job works on volumes with. */
 export function createVolumeRunner(machine: Machine, options: VolumeRunnerOptions): VolumeRunner {
-  const { host, journal, lock, clock, log, backing, grains } = machine;
+  const { host, journal, lock, clock, log, backing, grains, target } = machine;
   const { jid, fun, signal, leases, patience } = options;
 
   const contextOf = (volume: VolumeSpec, pillar: JsonObject, notes: string[], layer: LayerKind): VolumeContext => ({
@@ -83,13 +85,14 @@ export function createVolumeRunner(machine: Machine, options: VolumeRunnerOption
       const { forgetKey } = await import("./forget.ts");
       return forgetKey(backing.master, volume, patience);
     },
+    beforeDown: async (how, ending) => target.leave(how, ending),
     master: () => {
       if (backing.master !== undefined) return backing.master;
       throw new TransportError("no-master", "cannot do this without a master", { hint: "run it without --local" });
     },
   });
 
-  return {
+  const runner: VolumeRunner = {
     select: async (names) => {
       const volumes = readVolumes(await options.pillar());
       const known = volumes.map(({ name }) => name);
@@ -122,5 +125,10 @@ export function createVolumeRunner(machine: Machine, options: VolumeRunnerOption
         await release();
       }
     },
+    settle: async () => {
+      const { settleTarget } = await import("./settle-target.ts");
+      await settleTarget(machine, runner);
+    },
   };
+  return runner;
 }

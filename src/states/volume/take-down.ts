@@ -90,6 +90,7 @@ async function downOne(context: StackContext, part: DownPart, options: TakeDownO
   const { state, params, title, subject } = part;
   context.progress?.(`${title} ${subject}`);
   if (title === "mount") {
+    if ((await state.check(params, context)).length > 0) await context.beforeDown?.("wait", context.signal);
     const found = await unmount(context, part, options.killHolders);
     if (found.length > 0) downed.parts.push(part);
     return found;
@@ -97,6 +98,7 @@ async function downOne(context: StackContext, part: DownPart, options: TakeDownO
   if (title === "mapping") await endReencryption(context);
   const found = await state.check(params, context);
   if (found.length === 0) return found;
+  await context.beforeDown?.("wait", context.signal);
   downed.parts.push(part);
   await state.apply(params, context, found);
   if ((await state.check(params, context)).length > 0) {
@@ -114,7 +116,7 @@ async function isClosing({ host, volume }: StackContext, { upTo }: TakeDownOptio
 
 /**
  * Takes a volume down from the top: dependents in reverse order, mount, LUKS, logical volume, loop device, each by its own
- * single state. What is down already is left alone. Throws HostError `mount-busy` naming who holds the mount; when
+ * single state; before the first of these goes down, also latchkey-volumes.target. What is down already is left alone. Throws HostError `mount-busy` naming who holds the mount; when
  * something fails, what this call took down is brought up again (unless `leaveDown`), which the notes tell.
  */
 export async function takeDown(declared: StackContext, options: TakeDownOptions): Promise<StackChanges> {

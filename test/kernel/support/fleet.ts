@@ -6,6 +6,7 @@ import { loadOrCreateIdentity } from "../../../src/core/identity-file.ts";
 import { jidAt } from "../../../src/core/ids.ts";
 import type { Json, JsonObject } from "../../../src/core/json.ts";
 import { createLogger } from "../../../src/core/log.ts";
+import { VolumesTarget } from "../../../src/minion/volumes-target.ts";
 import type { VolumeStep } from "../../../src/core/volume-steps.ts";
 import type { MasterOverrides } from "../../../src/master/daemon.ts";
 import { masterBacking } from "../../../src/minion/backing.ts";
@@ -123,6 +124,7 @@ export class Fleet {
       }),
       journal: openJournal(host, join(stateDir, "journal")),
       lock: new RunLock(join(directory, "run"), systemClock),
+      target: new VolumesTarget(join(directory, "run"), host, createLogger("minion", "silent")),
       clock: systemClock,
       random: Math.random,
       log: createLogger("minion", process.env["LATCHKEY_TEST_LOG"] ? "info" : "silent"),

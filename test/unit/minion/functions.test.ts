@@ -31,6 +31,7 @@ function contextOn(host: FakeHost): FunctionContext {
       select: async () => [],
       context: () => Promise.reject(new Error("no volume here")),
       exclusively: async (work) => work(),
+      settle: async () => {},
     },
     minion: {
       config: { stateDir: "/none/state", cacheDir: "/none/cache", runDir: "/none/run" },

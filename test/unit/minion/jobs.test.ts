@@ -3,18 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { systemClock } from "../../../src/core/clock.ts";
-import { createLogger } from "../../../src/core/log.ts";
-import { localBacking } from "../../../src/minion/backing.ts";
-import { loadMinionConfig } from "../../../src/minion/config.ts";
 import { Courier } from "../../../src/minion/courier.ts";
 import { Jobs } from "../../../src/minion/jobs.ts";
-import { openJournal } from "../../../src/minion/journal.ts";
 import { createLink } from "../../../src/minion/link.ts";
-import { RunLock } from "../../../src/minion/run-lock.ts";
 import { openSpool } from "../../../src/minion/spool.ts";
 import type { Job } from "../../../src/wire/messages.ts";
 import { FakeConnection } from "../../fakes/fake-connection.ts";
 import { FakeHost } from "../../fakes/fake-host.ts";
+import { fakeMachine } from "./machine.ts";
 
 const CUT_SHORT = "20261122160000000001";
 const NEW = "20261122160000000002";
@@ -34,10 +30,6 @@ afterEach(() => {
 /** A minion's jobs before `recover`, on a session that stands already; `returns` are those that the master has. */
 async function setUp() {
   const host = new FakeHost();
-  await host.writeFile("/minion.yaml", Buffer.from(JSON.stringify({ id: "web1", state_dir: directory })), {
-    mode: 0o600,
-  });
-  const config = await loadMinionConfig(host, "/minion.yaml");
   const returns: unknown[] = [];
   const connection = new FakeConnection({
     "job.ack": () => ({}),
@@ -47,19 +39,9 @@ async function setUp() {
       return {};
     },
   });
-  const [clock, log, random] = [systemClock, createLogger("test", "silent"), () => 0];
+  const machine = fakeMachine(directory, host);
+  const { clock, log, random } = machine;
   const link = createLink(connection, clock, random);
-  const machine = {
-    config,
-    host,
-    clock,
-    log,
-    random,
-    grains: {},
-    backing: localBacking({ fileRoots: [], pillar: async () => ({}) }),
-    journal: openJournal(host, "/journal"),
-    lock: new RunLock(directory, clock),
-  };
   const spool = await openSpool(join(directory, "returns"));
   const courier = new Courier(spool, link, clock, log, stop.signal);
   return { returns, courier, spool, jobs: new Jobs(machine, link, spool, courier, stop.signal) };

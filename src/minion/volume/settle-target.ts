@@ -1,0 +1,48 @@
+import { errorMessage } from "../../core/errors.ts";
+import { isJsonObject, type Json } from "../../core/json.ts";
+import { isMountedHere } from "../../states/volume/parts.ts";
+import type { Machine } from "../machine.ts";
+import type { VolumeRunner } from "./runner.ts";
+import { isVolumeLocked } from "./suspended.ts";
+
+/** Rows of a run by which something was mounted: `module_|-id_|-name_|-function`. */
+const MOUNTING = /^(?:mount_\|-.*_\|-mounted|volume_\|-.*_\|-running)$/su;
+
+/** Whether a state of the run made sure that something is mounted. */
+export function hasMounted(data: Json): boolean {
+  if (!isJsonObject(data)) return false;
+  return Object.entries(data).some(([name, row]) => MOUNTING.test(name) && isJsonObject(row) && row["result"] === true);
+}
+
+async function isUp(volumes: VolumeRunner): Promise<boolean | undefined> {
+  const declared = (await volumes.select([])).filter(({ mount }) => mount !== undefined);
+  if (declared.length === 0) return undefined;
+  for (const volume of declared) {
+    const context = await volumes.context(volume);
+    const isWhole = await isMountedHere(context.at("mount"), context.volume);
+    // a suspended one is mounted still, and everything on it stands
+    if (!isWhole || (await isVolumeLocked(context.host, context.volume))) return false;
+  }
+  return true;
+}
+
+/**
+ * Reaches latchkey-volumes.target, unless that was done before: when every volume that the pillar declares is proven to be
+ * mounted; where it declares none, when `hasMountedSome` is true of the run before. Never throws. For use while the
+ * machine's run lock is held.
+ */
+export async function settleTarget(
+  { target, log }: Pick<Machine, "target" | "log">,
+  volumes: VolumeRunner,
+  { hasMountedSome = false }: { readonly hasMountedSome?: boolean } = {},
+): Promise<void> {
+  try {
+    if (await target.isReached()) return;
+    const seen = target.departures;
+    const isProven = (await isUp(volumes)) ?? hasMountedSome;
+    // one may have been locked meanwhile, which waits for no run
+    if (isProven && target.departures === seen) await target.reach();
+  } catch (thrown) {
+    log.warn({ reason: errorMessage(thrown) }, "cannot tell whether the volumes are up");
+  }
+}

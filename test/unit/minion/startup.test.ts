@@ -1,0 +1,173 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { systemClock } from "../../../src/core/clock.ts";
+import { HostError } from "../../../src/core/errors.ts";
+import type { Host } from "../../../src/core/host.ts";
+import type { Json, JsonObject } from "../../../src/core/json.ts";
+import { Courier } from "../../../src/minion/courier.ts";
+import { execute } from "../../../src/minion/execute.ts";
+import { createJobContext } from "../../../src/minion/job-context.ts";
+import { Jobs } from "../../../src/minion/jobs.ts";
+import { createLink } from "../../../src/minion/link.ts";
+import type { Machine } from "../../../src/minion/machine.ts";
+import { openSpool } from "../../../src/minion/spool.ts";
+import { runStartup } from "../../../src/minion/startup.ts";
+import { TimelineRecorder } from "../../../src/minion/timeline.ts";
+import { hasMounted } from "../../../src/minion/volume/settle-target.ts";
+import { FakeConnection } from "../../fakes/fake-connection.ts";
+import { FakeHost } from "../../fakes/fake-host.ts";
+import { addDisk, setMounts } from "../../fakes/mounted-disk.ts";
+import { fakeMachine, plainHost } from "./machine.ts";
+
+const READY = "/run/latchkey/volumes-ready";
+const START = ["systemctl", "start", "--no-block", "latchkey-volumes.target"] as const;
+const STOP = ["systemctl", "stop", "--quiet", "--", "latchkey-volumes.target"] as const;
+const volumes: JsonObject = { data: { disk: "/dev/vdb", fs: { type: "ext4" }, mount: { point: "/srv/data" } } };
+const MOUNTED = [["254:16", "/dev/vdb", "/srv/data"]] as const;
+
+let directory: string;
+let host: FakeHost;
+let stop: AbortController;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "latchkey-startup-"));
+  host = addDisk(new FakeHost(), "/dev/vdb", "254:16").directory("/run/systemd/system").directory("/journal");
+  host
+    .on(START)
+    .on(STOP)
+    .on(["umount", "--", "/srv/data"], () => {
+      setMounts(host, []);
+      return {};
+    });
+  setMounts(host, []);
+  stop = new AbortController();
+});
+afterEach(() => {
+  stop.abort();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const asked = () => host.runs.flatMap(({ argv }) => (argv[0] === "systemctl" ? [argv[1]] : []));
+
+/** One start of a minion: resolves when there is nothing more to do at the start. */
+async function start(machine: Machine): Promise<void> {
+  const connection = new FakeConnection({ "job.progress": () => ({}), return: () => ({}) });
+  const link = createLink(connection, systemClock, machine.random);
+  const spool = await openSpool(join(directory, "returns"));
+  const courier = new Courier(spool, link, systemClock, machine.log, stop.signal);
+  const jobs = new Jobs(machine, link, spool, courier, stop.signal);
+  await runStartup({
+    machine,
+    jobs,
+    connection,
+    bootId: "this boot",
+    timeline: new TimelineRecorder(),
+    random: () => 0,
+    signal: stop.signal,
+    ended: () => {},
+  });
+}
+
+/** One job of that minion. */
+async function run(machine: Machine, fun: string, ...args: readonly Json[]): Promise<number> {
+  const options = { jid: "20261122160000000001", fun, signal: stop.signal, waitMs: 0, progress: () => {} };
+  return (await execute({ fun, args, kwargs: {} }, createJobContext(machine, options).context)).retcode;
+}
+
+const machineWith = (settings: JsonObject, pillar: JsonObject = {}, on: Host = host) =>
+  fakeMachine(directory, on, { settings, pillar });
+
+test.each([
+  ["that declares a volume", { volumes }],
+  ["of which nothing is known", {}],
+])("I9: with no startup states the target is not reached on a host %s", async (_what, pillar) => {
+  await start(machineWith({ startup_states: "" }, pillar));
+  expect(await host.stat(READY)).toBeUndefined();
+  expect(asked()).toEqual([]);
+});
+
+test("I9: with no startup states it is reached when the declared volumes are proven to be mounted", async () => {
+  const machine = machineWith({ startup_states: "" }, { volumes });
+  await start(machine);
+  setMounts(host, MOUNTED);
+  await start(machine);
+  expect(await host.stat(READY)).toBeDefined();
+  expect(asked()).toEqual(["start"]);
+});
+
+test("I9: a volume that was stopped stays so: the target with it, also when the minion begins anew", async () => {
+  writeFileSync(join(directory, "up.sls"), "up:\n  test.nop: []\n");
+  const machine = machineWith({ startup_states: "sls", sls_list: ["up"] }, { volumes });
+  setMounts(host, MOUNTED);
+  await start(machine);
+  expect(asked()).toEqual(["start"]);
+  await start(machine);
+  // what was stopped in a target that is up is not for a restart of the minion to start
+  expect(asked()).toEqual(["start"]);
+  expect(await run(machine, "volume.stop", "data")).toBe(0);
+  expect(asked()).toEqual(["start", "stop"]);
+  expect(host.runs.findIndex(({ argv }) => argv[1] === "stop")).toBeLessThan(
+    host.runs.findIndex(({ argv }) => argv[0] === "umount"),
+  );
+  expect(await host.stat(READY)).toBeUndefined();
+  await start(machine);
+  expect(await host.stat(READY)).toBeUndefined();
+  expect(asked()).toEqual(["start", "stop"]);
+  setMounts(host, MOUNTED);
+  expect(await run(machine, "volume.start", "data")).toBe(0);
+  expect(await host.stat(READY)).toBeDefined();
+  expect(asked()).toEqual(["start", "stop", "start"]);
+});
+
+test("I9: a volume that could not be stopped is up as before, and so is the target", async () => {
+  const machine = machineWith({ startup_states: "" }, { volumes });
+  setMounts(host, MOUNTED);
+  await start(machine);
+  host.on(["umount", "--", "/srv/data"], { exitCode: 1, stderr: "umount: what now" });
+  expect(await run(machine, "volume.stop", "data")).toBe(1);
+  expect(asked()).toEqual(["start", "stop", "start"]);
+  expect(await host.stat(READY)).toBeDefined();
+});
+
+test.each<[boolean, string, Json]>([
+  [true, "mount_|-data_|-/srv/data_|-mounted", { result: true }],
+  [true, "volume_|-data_|-data_|-running", { result: true }],
+  [false, "mount_|-data_|-/srv/data_|-mounted", { result: false }],
+  [false, "mount_|-data_|-/srv/data_|-unmounted", { result: true }],
+  [false, "test_|-data_|-mounted_|-nop", { result: true }],
+])("%s: something was mounted by %s with %j", (expected, name, row) => {
+  expect(hasMounted({ [name]: row })).toBe(expected);
+});
+
+test.each([
+  ["startup.json", "startup states are done all the same", 1],
+  ["volumes-ready", "they run again until it can be written", 2],
+])("no room in /run for %s: %s", async (name, _what, runs) => {
+  writeFileSync(join(directory, "up.sls"), "up:\n  test.nop: []\n");
+  let failures = 1;
+  const full: Host = {
+    ...plainHost(host),
+    writeFile: async (path, ...rest) => {
+      const isFull = path.endsWith(name) && failures > 0;
+      if (isFull) failures -= 1;
+      if (isFull) throw new HostError("file-failed", `cannot write "${path}": no space left on device`);
+      return host.writeFile(path, ...rest);
+    },
+  };
+  const startup = { startup_states: "sls", sls_list: ["up"], startup_retry_min: 0.001 };
+  const machine = machineWith(startup, {}, full);
+  let ran = 0;
+  await start({
+    ...machine,
+    backing: {
+      ...machine.backing,
+      pillar: async (patience) => {
+        ran += 1;
+        return machine.backing.pillar(patience);
+      },
+    },
+  });
+  expect(ran).toBe(runs);
+  expect(await host.stat(READY)).toBeDefined();
+});
