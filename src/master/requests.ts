@@ -91,6 +91,7 @@ function requestHandlers(rooms: RequestRooms): Handlers {
         rooms.contested.replaced(before, session);
       await hosts.hello(session, body);
       if (body.role === "agent") {
+        await jobs.seen(id, body.lastSeq);
         rooms.liveness.heard(id);
         events.emit(`session/up/${id}`, { id, address, version: body.version, bootId: body.bootId });
       }

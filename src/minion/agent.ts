@@ -78,10 +78,6 @@ export async function startMinion({ configPath, signal, host = createHost(), rea
   const stopJobs = new AbortController();
   let grains: JsonObject = firstGrains;
   let greeted = false;
-  let lastSeq = 0;
-  const masterName = () => fingerprint(connection.master);
-  const known = pinned === undefined ? "" : fingerprint(pinned);
-  lastSeq = position.lastSeq(known);
 
   const connection = connectMaster({
     masters: config.masters,
@@ -89,11 +85,8 @@ export async function startMinion({ configPath, signal, host = createHost(), rea
     identity,
     trust: masterTrust(host, config, pinned, log),
     jobs: {
-      lastSeq,
-      saveSeq: async (seq) => {
-        await position.save(masterName(), seq);
-        lastSeq = seq;
-      },
+      lastSeq: (master) => position.lastSeq(fingerprint(master)),
+      saveSeq: async (master, seq) => position.save(fingerprint(master), seq),
     },
     handlers: {
       connected: async () => {
@@ -150,7 +143,7 @@ export async function startMinion({ configPath, signal, host = createHost(), rea
       if (greeted) grains = await collectGrains(host, config.id, config.grains);
       return grains;
     },
-    lastSeq: () => lastSeq,
+    lastSeq: () => position.lastSeq(fingerprint(connection.master)),
     running: () => jobs.running(),
     witness: new Witness({ host, stateDir, master: () => connection.master, log }),
     clock,

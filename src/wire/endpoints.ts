@@ -97,12 +97,12 @@ export interface MasterTrust {
   remember(master: PublicIdentity): Promise<void>;
 }
 
-/** Where a minion is in the master's sequence of jobs (I7). */
+/** Where a minion is in each master's sequence of jobs (I7). */
 export interface JobPosition {
-  /** Highest sequence number that was handed out before; 0 for none. */
-  readonly lastSeq: number;
+  /** Highest sequence number of this master that was handed out before; 0 for none. */
+  lastSeq(master: PublicIdentity): number;
   /** Keeps a number on disk; awaited before the job with that number is handed out, so that none runs twice. */
-  saveSeq(seq: number): Promise<void>;
+  saveSeq(master: PublicIdentity, seq: number): Promise<void>;
 }
 
 /** What `connectMaster` needs. */

@@ -1,14 +1,15 @@
 import type { Clock } from "../core/clock.ts";
 import { ProtocolError } from "../core/errors.ts";
+import type { PublicIdentity } from "../core/identity.ts";
 import type { Drops } from "./drop-counters.ts";
 import type { JobPosition } from "./endpoints.ts";
 import { openJob } from "./job-envelope.ts";
 import { CLOCK_WINDOW_MS } from "./limits.ts";
 import type { Job } from "./messages.ts";
 
-/** The session that jobs are fetched on, and the key that must have signed them. */
+/** The session that jobs are fetched on, and the master that must have signed them. */
 export interface JobSource {
-  readonly masterKey: Uint8Array;
+  readonly master: PublicIdentity;
   fetch(lastSeq: number): Promise<{ readonly envelopes: readonly Uint8Array[]; readonly seq: number }>;
 }
 
@@ -23,31 +24,35 @@ export interface JobInboxOptions {
 const MAX_WAITING = 1000;
 const HINT_INTERVAL_MS = 1000;
 
+/** A master's sequence: each master has one of its own. */
+interface Place {
+  readonly master: PublicIdentity;
+  lastSeq: number;
+}
+
 /**
- * Hands out each job once, in order (I7), wherever it came from: signed by the master, numbered above all before, its
- * number on disk before it is handed out. Where numbers are missing it asks the master for what was meant for us.
+ * Hands out each job once, in order (I7), wherever it came from: signed by the session's master, numbered above all of that
+ * master before, its number on disk before it is handed out. Where numbers are missing it asks the master for what was
+ * meant for us.
  */
 export class JobInbox {
   readonly #options: JobInboxOptions;
-  #lastSeq: number;
+  /** Kept for the life of the process: what is still being written to disk counts when a master comes back. */
+  readonly #places = new Map<string, Place>();
   #source: JobSource | undefined;
+  #place: Place | undefined;
   #tail: Promise<void> = Promise.resolve();
   #waiting = 0;
   #hintedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: JobInboxOptions) {
     this.#options = options;
-    this.#lastSeq = options.position.lastSeq;
-  }
-
-  /** Highest number handed out or skipped so far. */
-  get lastSeq(): number {
-    return this.#lastSeq;
   }
 
   /** A session began (or ended: undefined). */
   attach(source: JobSource | undefined): void {
     this.#source = source;
+    this.#place = source && this.#placeOf(source.master);
   }
 
   /** A published envelope: anyone with the fleet key may have sent it, at any time. */
@@ -57,18 +62,18 @@ export class JobInbox {
     // a wrong clock on our side must not lose jobs: what looks stale is asked for on the session
     const stale = Math.abs(this.#options.clock.now() - job.issuedAt) > CLOCK_WINDOW_MS;
     if (stale) this.#options.drops.add("stale");
-    this.#enqueue(() => this.#take(job, !stale));
+    this.#enqueue((place) => this.#take(place, job, !stale));
   }
 
   /** An envelope that the master sent on the session itself. */
   noticed(envelope: Uint8Array): void {
     const job = this.#open(envelope);
-    if (job) this.#enqueue(() => this.#take(job, true));
+    if (job) this.#enqueue((place) => this.#take(place, job, true));
   }
 
   /** The master says on the session that its sequence stands at `seq`. */
   latest(seq: number): void {
-    if (seq > this.#lastSeq) this.#enqueue(() => this.#fetchUpTo(seq));
+    if (this.#place && seq > this.#place.lastSeq) this.#enqueue((place) => this.#fetchUpTo(place, seq));
   }
 
   /** Something may have been missed; asks at most once a second. */
@@ -76,70 +81,79 @@ export class JobInbox {
     const now = this.#options.clock.monotonicMs();
     if (now - this.#hintedAt < HINT_INTERVAL_MS) return;
     this.#hintedAt = now;
-    this.#enqueue(() => this.#fetch());
+    this.#enqueue((place) => this.#fetch(place));
   }
 
-  #open(envelope: Uint8Array): Job | undefined {
+  #placeOf(master: PublicIdentity): Place {
+    const name = Buffer.from(master.signKey).toString("hex");
+    const place = this.#places.get(name) ?? { master, lastSeq: this.#options.position.lastSeq(master) };
+    this.#places.set(name, place);
+    return place;
+  }
+
+  #open(envelope: Uint8Array, place = this.#place): Job | undefined {
     const { drops } = this.#options;
-    if (!this.#source) return undefined;
+    if (!place) return undefined;
     let job: Job | undefined;
     try {
-      job = openJob(envelope, this.#source.masterKey);
+      job = openJob(envelope, place.master.signKey);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       drops.add("bad-message");
       return undefined;
     }
     if (!job) drops.add("bad-signature");
-    else if (job.seq <= this.#lastSeq) drops.add("replayed");
+    else if (job.seq <= place.lastSeq) drops.add("replayed");
     else return job;
     return undefined;
   }
 
-  #enqueue(step: () => Promise<void>): void {
-    if (this.#waiting >= MAX_WAITING) return;
+  #enqueue(step: (place: Place) => Promise<void>): void {
+    const place = this.#place;
+    if (!place || this.#waiting >= MAX_WAITING) return;
     this.#waiting += 1;
-    this.#tail = this.#after(this.#tail, step);
+    this.#tail = this.#after(this.#tail, place, step);
   }
 
-  async #after(before: Promise<void>, step: () => Promise<void>): Promise<void> {
+  async #after(before: Promise<void>, place: Place, step: (place: Place) => Promise<void>): Promise<void> {
     await before;
     try {
-      await step();
+      // what another master sent is asked for when that one is back
+      if (this.#place === place) await step(place);
     } catch (error) {
       this.#options.report("cannot take a job", error);
     }
     this.#waiting -= 1;
   }
 
-  async #take(job: Job, believed: boolean): Promise<void> {
-    if (job.seq <= this.#lastSeq) this.#options.drops.add("replayed");
-    else if (believed && job.seq === this.#lastSeq + 1) await this.#deliver(job);
-    else await this.#fetchUpTo(job.seq);
+  async #take(place: Place, job: Job, believed: boolean): Promise<void> {
+    if (job.seq <= place.lastSeq) this.#options.drops.add("replayed");
+    else if (believed && job.seq === place.lastSeq + 1) await this.#deliver(place, job);
+    else await this.#fetchUpTo(place, job.seq);
   }
 
-  async #fetchUpTo(seq: number): Promise<void> {
-    if (seq > this.#lastSeq) await this.#fetch();
+  async #fetchUpTo(place: Place, seq: number): Promise<void> {
+    if (seq > place.lastSeq) await this.#fetch(place);
   }
 
-  async #fetch(): Promise<void> {
+  async #fetch(place: Place): Promise<void> {
     const source = this.#source;
     if (!source) return;
-    const { envelopes, seq } = await source.fetch(this.#lastSeq);
+    const { envelopes, seq } = await source.fetch(place.lastSeq);
     for (const envelope of envelopes) {
-      const job = this.#open(envelope);
-      if (job) await this.#deliver(job);
+      const job = this.#open(envelope, place);
+      if (job) await this.#deliver(place, job);
     }
-    if (seq > this.#lastSeq) await this.#advance(seq);
+    if (seq > place.lastSeq) await this.#advance(place, seq);
   }
 
-  async #deliver(job: Job): Promise<void> {
-    await this.#advance(job.seq);
+  async #deliver(place: Place, job: Job): Promise<void> {
+    await this.#advance(place, job.seq);
     this.#options.deliver(job);
   }
 
-  async #advance(seq: number): Promise<void> {
-    await this.#options.position.saveSeq(seq);
-    this.#lastSeq = seq;
+  async #advance(place: Place, seq: number): Promise<void> {
+    await this.#options.position.saveSeq(place.master, seq);
+    place.lastSeq = seq;
   }
 }

@@ -36,7 +36,7 @@ export class MinionSession {
     this.#pending = new PendingRequests(clock);
     if (!inbox) return;
     inbox.attach({
-      masterKey: live.master.signKey,
+      master: live.master,
       fetch: (lastSeq) => this.request("jobs.since", { lastSeq }, FETCH_TIMEOUT_MS),
     });
     this.#subscriber = connectSubscriber(address.host, address.publishPort, {

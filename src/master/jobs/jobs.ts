@@ -45,6 +45,9 @@ interface Live {
 const SEQ_KEY = "meta/job-seq";
 const seqSchema = z.object({ seq: z.number().int(), jid: z.string() });
 const TICK_MS = 100;
+/** How far one minion's word can move the sequence: by so much, and never beyond where numbers would run out. */
+const MAX_RAISE = 2 ** 32;
+const MAX_RAISED = 2 ** 48;
 /** With more targets than this a job goes out without their names, when it is meant for all who are there. */
 const MAX_NAMED = 50;
 
@@ -79,6 +82,30 @@ export class Jobs {
   /** The number of the last job. */
   get seq(): number {
     return this.#seq;
+  }
+
+  /**
+   * A minion has handed out a higher number of this master than it knows of: its store was taken from a backup. The sequence goes
+   * on from there, on disk when it resolves, since below it that minion takes every job for a replay.
+   */
+  async seen(id: string, lastSeq: number): Promise<void> {
+    if (lastSeq <= this.#seq) return;
+    await this.#lane.run(async () => {
+      const { store, events, log } = this.#options;
+      const from = this.#seq;
+      if (lastSeq <= from) return;
+      if (lastSeq - from > MAX_RAISE || lastSeq > MAX_RAISED) {
+        log.error({ id, lastSeq, seq: from }, "a minion claims an absurd job number: it will take no job from here");
+        return;
+      }
+      await store.write([putRecord(SEQ_KEY, { seq: lastSeq, jid: this.#lastJid })]);
+      this.#seq = lastSeq;
+      log.warn(
+        { id, from, to: lastSeq },
+        "a minion has jobs that this store knows nothing of: the numbers go on from there",
+      );
+      events.emit(`job-numbers/raised/${id}`, { id, from, to: lastSeq });
+    });
   }
 
   /**

@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from "vitest";
+import { signJob } from "../../../src/wire/job-envelope.ts";
 import { closeAll, heartbeat, job, startMaster, startMinion, until } from "./pair.ts";
 
 afterEach(closeAll);
@@ -22,7 +23,10 @@ test("I7: jobs published before the session are fetched, those before a restart 
   const master = await startMaster();
   for (let seq = 1; seq <= 5; seq += 1) await master.publish(job(seq));
   const fresh = startMinion(master.endpoint);
-  const restarted = startMinion(master.endpoint, { id: "web2", lastSeq: 3 });
+  const restarted = startMinion(master.endpoint, {
+    id: "web2",
+    positions: new Map([[master.identity.fingerprint, 3]]),
+  });
   await until("all", () => fresh.jobs.length === 5 && restarted.jobs.length === 2);
   expect(seqs(restarted.jobs)).toEqual([4, 5]);
   expect(seqs(fresh.jobs)).toEqual([1, 2, 3, 4, 5]);
@@ -39,6 +43,31 @@ test("I7 lesson: 2022-22936 a job given again, by whatever way, is dropped and c
   await master.endpoint.publish(job(1));
   await until("replays counted", () => (minion.connection.drops()["replayed"] ?? 0) >= 1);
   expect(minion.jobs).toHaveLength(1);
+});
+
+test("I7: each master has a sequence of its own; an old job of one is a replay also after a time with another", async () => {
+  const [first, second] = [await startMaster(), await startMaster()];
+  const positions = new Map([[first.identity.fingerprint, 500]]);
+  const fingerprints = [first.identity.fingerprint, second.identity.fingerprint];
+  const minion = startMinion(first.endpoint, { fingerprints, positions, more: [second.endpoint] });
+  await minion.connection.ready();
+  const old = signJob(job(499), first.identity.sign);
+  await first.endpoint.close();
+  await until("the other master", () => minion.connection.state.kind === "connected" && second.opened.length > 0);
+  await minion.connection.ready();
+  await second.publish(job(1));
+  await heartbeat(minion);
+  await until("the new master's job", () => minion.jobs.length === 1);
+  expect(seqs(minion.jobs)).toEqual([1]);
+  await second.endpoint.close();
+  const back = await startMaster(first.identity, [first.endpoint.publishPort, first.endpoint.returnPort]);
+  await until("the first master again", () => back.opened.length > 0);
+  await minion.connection.ready();
+  await back.opened[0]?.notify({ kind: "job", envelope: old });
+  await until("the replay counted", () => (minion.connection.drops()["replayed"] ?? 0) === 1);
+  await back.opened[0]?.notify({ kind: "job", envelope: signJob(job(501), first.identity.sign) });
+  await until("its next job", () => minion.jobs.length === 2);
+  expect(seqs(minion.jobs)).toEqual([1, 501]);
 });
 
 test("I7: a missed job arrives as a notice with the same envelope", async () => {

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from "../../../src/core/clock.ts";
-import { generateIdentity, type Identity, type PublicIdentity } from "../../../src/core/identity.ts";
+import { fingerprint, generateIdentity, type Identity, type PublicIdentity } from "../../../src/core/identity.ts";
 import type {
   Admission,
   ConnectionState,
@@ -123,8 +123,16 @@ export interface TestMinion {
   readonly connection: MasterConnection;
   readonly states: ConnectionState[];
   readonly jobs: Job[];
+  /** Numbers in the order they were saved, whichever master's. */
   readonly saved: number[];
   readonly remembered: PublicIdentity[];
+}
+
+/** Where a master is; on 127.0.0.1 unless said otherwise. */
+export interface TestAddress {
+  readonly host?: string;
+  readonly publishPort: number;
+  readonly returnPort: number;
 }
 
 export interface MinionSetup {
@@ -133,27 +141,22 @@ export interface MinionSetup {
   readonly fingerprints?: readonly string[];
   readonly known?: readonly PublicIdentity[];
   readonly firstUse?: boolean;
-  readonly lastSeq?: number;
+  /** Positions of masters, by fingerprint, as a minion had them before; `saved` are added. */
+  readonly positions?: Map<string, number>;
   readonly call?: true;
   readonly clock?: Clock;
-  readonly more?: readonly { readonly publishPort: number; readonly returnPort: number }[];
+  readonly more?: readonly TestAddress[];
 }
 
 /** A minion that says hello on every session and collects what it gets. */
-export function startMinion(
-  master: { readonly publishPort: number; readonly returnPort: number },
-  setup: MinionSetup = {},
-): TestMinion {
+export function startMinion(master: TestAddress, setup: MinionSetup = {}): TestMinion {
   const identity = setup.identity ?? generateIdentity();
   const states: ConnectionState[] = [];
   const jobs: Job[] = [];
   const saved: number[] = [];
+  const positions = setup.positions ?? new Map<string, number>();
   const remembered: PublicIdentity[] = [];
-  const at = ({ publishPort, returnPort }: { publishPort: number; returnPort: number }) => ({
-    host: "127.0.0.1",
-    publishPort,
-    returnPort,
-  });
+  const at = ({ host = "127.0.0.1", publishPort, returnPort }: TestAddress) => ({ host, publishPort, returnPort });
   const connection = connectMaster({
     masters: [at(master), ...(setup.more ?? []).map(at)],
     minionId: setup.id ?? "web1.example",
@@ -170,9 +173,10 @@ export function startMinion(
     jobs: setup.call
       ? undefined
       : {
-          lastSeq: setup.lastSeq ?? 0,
-          saveSeq: async (seq) => {
+          lastSeq: (of) => positions.get(fingerprint(of)) ?? 0,
+          saveSeq: async (of, seq) => {
             saved.push(seq);
+            positions.set(fingerprint(of), seq);
             return Promise.resolve();
           },
         },

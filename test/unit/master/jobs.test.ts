@@ -77,6 +77,45 @@ async function drain(stream: { read(signal: AbortSignal): AsyncIterable<JobEvent
   return all;
 }
 
+test("I7: a store from a backup goes on with the number that a minion has seen, also after a restart", async () => {
+  const told: unknown[] = [];
+  const stop = new AbortController();
+  const read = async () => {
+    for await (const event of events.follow(stop.signal)) told.push(event);
+  };
+  const reading = read();
+  await connect("web1");
+  await jobs.start(ask("web1"));
+  await jobs.seen("web1", 1);
+  expect(jobs.seq).toBe(1);
+  await jobs.seen("web1", 500);
+  await jobs.start(ask("web1"));
+  expect(published.map(({ seq }) => seq)).toEqual([1, 501]);
+  // one minion cannot use the numbers up
+  await jobs.seen("web1", Number.MAX_SAFE_INTEGER);
+  await jobs.seen("web1", 2 ** 33);
+  expect(jobs.seq).toBe(501);
+  jobs.close();
+  await start();
+  expect(jobs.seq).toBe(501);
+  await jobs.seen("web1", 501 + 2 ** 32);
+  expect(jobs.seq).toBe(501 + 2 ** 32);
+  jobs.close();
+  const near = { seq: 2 ** 48 - 10, jid: "" };
+  await store.write([{ op: "put", key: "meta/job-seq", value: Buffer.from(JSON.stringify(near)) }]);
+  await start();
+  await jobs.seen("web1", 2 ** 48);
+  await jobs.seen("web1", 2 ** 48 + 1);
+  expect(jobs.seq).toBe(2 ** 48);
+  await expect
+    .poll(() => told)
+    .toContainEqual(
+      expect.objectContaining({ tag: "job-numbers/raised/web1", data: { id: "web1", from: 1, to: 500 } }),
+    );
+  stop.abort();
+  await reading;
+});
+
 test("publishes to who is there, names who is not, streams the returns", async () => {
   await connect("web1");
   const stream = await jobs.start(ask("web*"));

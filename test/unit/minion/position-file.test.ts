@@ -25,6 +25,25 @@ test("I7: the position outlasts a restart, for the same master alone", async () 
   await third.close();
 });
 
+test("I7: the positions of several masters are kept apart, of the sixteen heard of last", async () => {
+  const path = newPath();
+  const first = await openPositionFile(path);
+  for (let master = 1; master <= 16; master += 1) await first.save(`m${master}`, master * 10);
+  await first.save("m1", 11);
+  await first.save("m17", 5);
+  await first.close();
+  const second = await openPositionFile(path);
+  expect(second.lastSeq("m1")).toBe(11);
+  expect(second.lastSeq("m2")).toBe(0);
+  expect(second.lastSeq("m16")).toBe(160);
+  expect(second.lastSeq("m17")).toBe(5);
+  await second.close();
+  const bytes = readFileSync(path);
+  bytes.fill(7, 5 * 512, 6 * 512);
+  writeFileSync(path, bytes);
+  await expect(openPositionFile(path)).rejects.toMatchObject({ code: "position-damaged" });
+});
+
 test("I7: the position never goes back", async () => {
   const path = newPath();
   const file = await openPositionFile(path);
