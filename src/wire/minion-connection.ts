@@ -13,6 +13,7 @@ import type { Method, Request, Response } from "./messages.ts";
 import { type LinkEnd, type LiveLink, MinionLink } from "./minion-link.ts";
 import { MinionSession } from "./minion-session.ts";
 import { JobInbox } from "./job-inbox.ts";
+import { Resolver } from "./resolver.ts";
 import { MasterPin } from "./trust.ts";
 
 /**
@@ -31,6 +32,7 @@ class Connection implements MasterConnection {
   readonly #options: MasterConnectionOptions;
   readonly #pin: MasterPin;
   readonly #drops = new Drops();
+  readonly #resolver: Resolver;
   readonly #inbox: JobInbox | undefined;
   readonly #stop = new AbortController();
   #state: ConnectionState;
@@ -46,6 +48,7 @@ class Connection implements MasterConnection {
     const { clock, jobs, handlers, report } = options;
     this.#options = options;
     this.#pin = new MasterPin(options.trust);
+    this.#resolver = new Resolver(clock);
     this.#state = { kind: "connecting", address: nameOf(options.masters[0]), attempt: 1 };
     this.#ready.promise.catch(() => {});
     const deliver = handlers.job.bind(handlers);
@@ -130,19 +133,39 @@ class Connection implements MasterConnection {
     }
   }
 
-  /** One session with one master; IK first if its key is known, XX if that does not work. */
+  /** One session with one master, at the first of its addresses that answers; IK first if its key is known, then XX. */
   async #attempt(address: MasterAddress): Promise<LinkEnd> {
     if (this.#state.kind !== "waiting-for-acceptance") {
       this.#become({ kind: "connecting", address: nameOf(address), attempt: this.#failures + 1 });
     }
-    const end = await this.#link(address, this.#pin.known);
-    return end.kind === "try-xx" ? this.#link(address, undefined) : end;
+    const hosts = await this.#resolve(address.host);
+    if ("kind" in hosts) return hosts;
+    let end: LinkEnd = { kind: "unreachable", reason: "it has no address" };
+    for (const host of hosts) {
+      const at = { ...address, host };
+      end = await this.#link(at, address, this.#pin.known);
+      if (end.kind === "try-xx") end = await this.#link(at, address, undefined);
+      if (end.kind !== "unreachable") return end;
+    }
+    return end;
   }
 
-  async #link(address: MasterAddress, known: PublicIdentity | undefined): Promise<LinkEnd> {
+  /** Asked anew for each attempt: a master may have moved. */
+  async #resolve(host: string): Promise<readonly string[] | LinkEnd> {
+    const { signal } = this.#stop;
+    try {
+      return await this.#resolver.resolve(host, signal);
+    } catch (error) {
+      if (signal.aborted) return { kind: "lost", reason: "we stop" };
+      if (!(error instanceof TransportError)) throw error;
+      return { kind: "unreachable", reason: error.message };
+    }
+  }
+
+  async #link(at: MasterAddress, address: MasterAddress, known: PublicIdentity | undefined): Promise<LinkEnd> {
     const { minionId, identity, clock } = this.#options;
     const link = new MinionLink({
-      address,
+      address: at,
       minionId,
       identity,
       pin: this.#pin,
@@ -150,7 +173,7 @@ class Connection implements MasterConnection {
       clock,
       drops: this.#drops,
       live: (live) => {
-        this.#begin(address, live);
+        this.#begin(at, address, live);
       },
       packet: (packet) => {
         this.#session?.receive(packet);
@@ -166,10 +189,10 @@ class Connection implements MasterConnection {
     return end;
   }
 
-  #begin(address: MasterAddress, live: LiveLink): void {
+  #begin(at: MasterAddress, address: MasterAddress, live: LiveLink): void {
     const { clock } = this.#options;
     const session = new MinionSession({
-      address,
+      address: at,
       live,
       clock,
       drops: this.#drops,

@@ -123,7 +123,7 @@ export interface DealerPort {
 }
 
 /**
- * Connects a DEALER once, under a random route of its own; it does not reconnect by itself. The route is said twice, the
+ * Connects a DEALER once to an address (a name that is unknown would never be told of), under a random route of its own; it does not reconnect by itself. The route is said twice, the
  * second time as PLAIN's user name, which is how the master learns the address behind it. Neither is a secret.
  */
 export function connectDealer(host: string, port: number, events: LinkEvents): DealerPort {
@@ -194,7 +194,9 @@ function observe(socket: Socket, events: LinkEvents): void {
 }
 
 function connect(socket: Dealer | Subscriber, host: string, port: number): void {
-  const address = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
+  const isIpv6 = host.includes(":");
+  const address = isIpv6 && !host.startsWith("[") ? `[${host}]` : host;
+  if (isIpv6) socket.ipv6 = true;
   try {
     socket.connect(`tcp://${address}:${port}`);
   } catch (cause) {

@@ -1,7 +1,7 @@
 import { afterEach, expect, test } from "vitest";
 import { generateIdentity } from "../../../src/core/identity.ts";
 import { Attacker } from "./attacker.ts";
-import { closeAll, startMaster, startMinion, until } from "./pair.ts";
+import { closeAll, job, startMaster, startMinion, until } from "./pair.ts";
 
 afterEach(closeAll);
 
@@ -35,6 +35,32 @@ test("an IPv4 peer of a master that listens on IPv6 has its IPv4 address", async
   const master = await startMaster(generateIdentity(), [0, 0], "::ffff:127.0.0.1");
   await startMinion(master.endpoint).connection.ready();
   expect(master.opened[0]?.address).toBe("127.0.0.1");
+});
+
+test.each(["::1", "[::1]"])("a master is reached by its IPv6 address %s, on both channels", async (host) => {
+  const master = await startMaster(generateIdentity(), [0, 0], "::1");
+  const { publishPort, returnPort } = master.endpoint;
+  const minion = startMinion({ host, publishPort, returnPort });
+  await minion.connection.ready();
+  await until("published to it", () => {
+    if (minion.jobs.length === 0) void master.endpoint.publish(job(1));
+    return minion.jobs.length === 1;
+  });
+  expect(master.opened.map(({ address }) => address)).toEqual(["::1"]);
+});
+
+test("a name that nobody knows costs no time: the next master of the list is tried at once", async () => {
+  const master = await startMaster();
+  const { publishPort, returnPort } = master.endpoint;
+  const unknown = { host: "nosuch.invalid", publishPort, returnPort };
+  const minion = startMinion(unknown, { more: [{ host: "localhost", publishPort, returnPort }] });
+  await minion.connection.ready();
+  expect(minion.states).toMatchObject([
+    { kind: "connecting", address: expect.stringMatching(/^nosuch\.invalid:/u) as string },
+    { kind: "disconnected", reason: expect.stringContaining('cannot find the address of "nosuch.invalid"') as string },
+    { kind: "connecting", address: expect.stringMatching(/^localhost:/u) as string },
+    { kind: "connected" },
+  ]);
 });
 
 test("nobody connects under another's route from another address, before its session or during it", async () => {
