@@ -80,26 +80,24 @@ export class Courier {
     }
   }
 
-  /** One try for each; the number of those that the master would not take. */
+  /** One try for each; the number of those that could not be read, or that the master would not take. */
   async #deliverRound(): Promise<number> {
     const patience = { waitMs: Number.POSITIVE_INFINITY, signal: this.#signal };
     let refused = 0;
     for (const jid of this.#spool.waiting()) {
-      const entry = await this.#spool.get(jid);
-      if (entry === undefined) {
-        this.#log.error({ jid }, "a return on disk is damaged and was dropped");
-        await this.#spool.remove(jid);
-        continue;
-      }
+      let fun = "";
       try {
-        await this.#link.ask("return", entry, patience);
+        const entry = await this.#spool.get(jid);
+        if (entry === undefined) this.#log.error({ jid }, "a return on disk is damaged and was dropped");
+        fun = entry?.fun ?? "";
+        if (entry !== undefined) await this.#link.ask("return", entry, patience);
         await this.#spool.remove(jid);
       } catch (thrown) {
         this.#signal.throwIfAborted();
         refused += 1;
         this.#log.error(
-          { jid, fun: entry.fun, reason: errorMessage(thrown) },
-          "the master did not take a return; kept",
+          { jid, fun, reason: errorMessage(thrown) },
+          "a return could not be brought to the master; kept",
         );
       }
     }

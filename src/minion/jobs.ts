@@ -73,7 +73,7 @@ export class Jobs {
       const path = join(this.#directory, name);
       const jid = name.replace(/\.json$/u, "");
       const note = parseNote(await readFile(path, "utf8"));
-      if (JID.test(jid) && note !== undefined && (await this.#spool.get(jid)) === undefined) {
+      if (JID.test(jid) && note !== undefined && (await this.#hasNoReturn(jid))) {
         // a return that was being written when the minion was ended
         await this.#spool.remove(jid);
         const message = "the minion was ended while this job ran; how far it came is not known";
@@ -93,6 +93,16 @@ export class Jobs {
     }
     this.#recovered.resolve();
     this.#courier.begin();
+  }
+
+  /** False also for one that cannot be read now: it may be whole, and goes out when it can be read. */
+  async #hasNoReturn(jid: string): Promise<boolean> {
+    try {
+      return (await this.#spool.get(jid)) === undefined;
+    } catch (error) {
+      this.#machine.log.error({ jid, err: error }, "cannot read the return of a job");
+      return false;
+    }
   }
 
   /** Resolves when nothing runs any more. */

@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { HostError } from "../core/errors.ts";
+import { errorMessage, HostError } from "../core/errors.ts";
 import { isJsonObject } from "../core/json.ts";
 import { JID } from "../core/ids.ts";
 import type { Request } from "../wire/messages.ts";
@@ -30,7 +30,7 @@ export interface Spool {
    * of them; beyond that it throws.
    */
   put(entry: JobReturn): Promise<Error | undefined>;
-  /** Undefined when it is not there, or was cut short by a power cut before `put` was done. */
+  /** Undefined when it is not there, or was cut short by a power cut before `put` was done. Throws when it cannot be read now. */
   get(jid: string): Promise<JobReturn | undefined>;
   /** Oldest first. */
   waiting(): readonly string[];
@@ -77,8 +77,8 @@ export async function openSpool(directory: string, limits: SpoolLimits = SPOOL_L
     get: async (jid) => {
       const entry = held.get(jid);
       if (entry) return entry;
-      const text = await readFile(fileOf(jid), "utf8").catch(() => "");
-      return parseReturn(text);
+      const text = await readIfThere(fileOf(jid));
+      return text === undefined ? undefined : parseReturn(text);
     },
     waiting: () => [...sizes.keys()],
     has: (jid) => sizes.has(jid),
@@ -96,6 +96,15 @@ function sum(values: Iterable<number>): number {
   let total = 0;
   for (const value of values) total += value;
   return total;
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined;
+    throw new HostError("file-failed", `cannot read "${path}": ${errorMessage(cause)}`, { cause, facts: { path } });
+  }
 }
 
 function parseReturn(text: string): JobReturn | undefined {

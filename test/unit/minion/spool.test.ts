@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -48,6 +48,19 @@ test("a return that was cut short by a power cut reads as none", async () => {
   writeFileSync(join(directory, `${JID}.json`), '{"jid":"2026');
   const spool = await openSpool(directory);
   expect(await spool.get(JID)).toBeUndefined();
+});
+
+test("I8: a return that cannot be read now is not taken for one that is not there", async () => {
+  const directory = join(scratch, "e");
+  const spool = await openSpool(directory);
+  await spool.put(entry(JID));
+  renameSync(join(directory, `${JID}.json`), join(scratch, "aside"));
+  mkdirSync(join(directory, `${JID}.json`));
+  await expect(spool.get(JID)).rejects.toMatchObject({ code: "file-failed" });
+  rmdirSync(join(directory, `${JID}.json`));
+  expect(await spool.get(JID)).toBeUndefined();
+  renameSync(join(scratch, "aside"), join(directory, `${JID}.json`));
+  expect(await spool.get(JID)).toEqual(entry(JID));
 });
 
 test("lesson: 2020-11652 a job id that is a path never reaches the disk", async () => {
