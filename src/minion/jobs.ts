@@ -6,6 +6,7 @@ import { JID } from "../core/ids.ts";
 import type { Job } from "../wire/messages.ts";
 import { execute, type FunctionCall } from "./execute.ts";
 import type { FunctionResult } from "./functions/function.ts";
+import { findFunction, functionNames } from "./functions/registry.ts";
 import { createJobContext, type JobContext, type JobOptions } from "./job-context.ts";
 import type { Link } from "./link.ts";
 import type { Machine } from "./machine.ts";
@@ -22,10 +23,12 @@ export interface RunningJob {
 
 /** How long a pushed job waits for a lost master. */
 const JOB_WAIT_MS = 60_000;
-/** Functions that run at once; state runs do not count, they have their own queue. */
+/** Functions that run at once; what changes the machine by states does not count, it has a queue of its own. */
 const MAX_RUNNING = 32;
-/** Jobs that wait for their turn. */
-const MAX_WAITING = 1000;
+/** Jobs that were taken and have not ended. */
+const MAX_TAKEN = 1000;
+/** It acts at once, whatever else runs or waits. */
+const URGENT = "volume.lock";
 
 /** A startup run: a job that the minion gives itself. */
 export interface OwnRun extends Pick<JobOptions, "waitMs" | "signal" | "startup"> {
@@ -47,6 +50,7 @@ export class Jobs {
   readonly #running = new Map<string, RunningJob>();
   readonly #waiting: (() => void)[] = [];
   readonly #recovered = Promise.withResolvers<void>();
+  #noted: Promise<void> = Promise.resolve();
   #busy = 0;
 
   constructor(machine: Machine, link: Link, spool: Spool, courier: Courier, signal: AbortSignal) {
@@ -123,8 +127,8 @@ export class Jobs {
       log.error({ jid, fun, returns: this.#spool.waiting().length }, "job refused: the spool of returns is full");
       return;
     }
-    if (this.#waiting.length >= MAX_WAITING) {
-      log.error({ jid, fun }, `job refused: ${MAX_WAITING} jobs wait already`);
+    if (this.#running.size >= MAX_TAKEN && fun !== URGENT) {
+      log.error({ jid, fun }, `job refused: ${MAX_TAKEN} jobs run or wait already`);
       return;
     }
     log.info({ jid, fun, seq: job.seq }, "job taken");
@@ -141,12 +145,14 @@ export class Jobs {
     const { jid, fun } = job;
     // its note must not be taken for one that a killed minion left
     await this.#recovered.promise;
-    const release = await this.#turn(fun);
+    const isQueued = queuesForLock(fun);
+    const release = isQueued || fun === URGENT ? () => {} : await this.#turn();
     const progress = createProgressSender(this.#link.connection, this.#machine.clock, jid);
     const startedAt = this.#machine.clock.now();
     try {
       const note = join(this.#directory, `${jid}.json`);
-      await this.#note(note, { fun, since: startedAt });
+      if (isQueued) await this.#noteInOrder(note, { fun, since: startedAt });
+      else await this.#note(note, { fun, since: startedAt });
       const options = { jid, fun, signal: this.#signal, waitMs: JOB_WAIT_MS, progress };
       const made = createJobContext(this.#machine, options);
       const result = await execute(job, made.context);
@@ -213,9 +219,19 @@ export class Jobs {
     }
   }
 
-  /** Waits for one of the places; state runs need none, since they queue for the lock. */
-  async #turn(fun: string): Promise<() => void> {
-    if (fun.startsWith("state.")) return () => {};
+  /** One after the other, so that runs come to their queue in the order in which their jobs came (I7). */
+  async #noteInOrder(path: string, note: { readonly fun: string; readonly since: number }): Promise<void> {
+    const before = this.#noted;
+    const noted = (async () => {
+      await before;
+      await this.#note(path, note);
+    })();
+    this.#noted = noted;
+    return noted;
+  }
+
+  /** Waits for one of the places. */
+  async #turn(): Promise<() => void> {
     if (this.#busy >= MAX_RUNNING) {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#waiting.push(resolve);
@@ -227,6 +243,11 @@ export class Jobs {
       else next();
     };
   }
+}
+
+/** What changes the machine by states waits for its turn without a place. */
+function queuesForLock(fun: string): boolean {
+  return functionNames().includes(fun) && findFunction(fun).kind === "states";
 }
 
 function parseNote(text: string): { readonly fun: string; readonly since: number } | undefined {

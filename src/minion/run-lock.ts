@@ -16,19 +16,32 @@ export interface RunHolder {
 
 const BUSY = 5;
 const POLL_MS = 100;
+/** Runs of one process that wait behind the one that has its turn. */
+const MAX_QUEUED = 100;
 
 /** `state.apply (job 2026…) as PID 123 since 12:00:01`. */
 export function describeHolder(holder: RunHolder): string {
   return `${holder.fun} (job ${holder.jid}) as PID ${holder.pid} since ${new Date(holder.since).toISOString()}`;
 }
 
+/** A run of this process that waits for its turn. */
+interface Waiter {
+  readonly holder: RunHolder;
+  readonly begin: () => void;
+}
+
 /**
- * One state run at a time on a machine, across processes. The lock is the kernel's own on a file (through SQLite, since
- * Node has no flock): it ends with the process that holds it, however that ends, so it is never stale.
+ * One state run at a time on a machine, across processes; those of one process in the order in which they came. The lock is
+ * the kernel's own on a file (through SQLite, since Node has no flock): it ends with the process that holds it, however that
+ * ends, so it is never stale.
  */
 export class RunLock {
   readonly #directory: string;
   readonly #clock: Clock;
+  readonly #queue: Waiter[] = [];
+  /** Whose turn it is in this process; it may wait for another process still. */
+  #current: RunHolder | undefined;
+  #isHeld = false;
 
   constructor(directory: string, clock: Clock) {
     this.#directory = directory;
@@ -36,34 +49,125 @@ export class RunLock {
   }
 
   /**
-   * Waits until nobody else runs states, then holds the lock until the returned function is called. `onWait` hears once
-   * who is waited for. Rejects when the signal aborts.
+   * Waits until nobody else runs states, then holds the lock until the returned function is called. `onWait` hears who is
+   * waited for: a run of this process, then perhaps one of another. Throws HostError `queue-full` when too many wait already;
+   * rejects when the signal aborts.
    */
-  async acquire(holder: RunHolder, onWait: (other: RunHolder | undefined) => void, signal: AbortSignal) {
-    await mkdir(this.#directory, { recursive: true, mode: 0o755 });
-    const { DatabaseSync } = await import("node:sqlite");
-    const database = new DatabaseSync(join(this.#directory, "state-run.lock"));
+  async acquire(
+    holder: RunHolder,
+    onWait: (other: RunHolder | undefined) => void,
+    signal: AbortSignal,
+  ): Promise<() => Promise<void>> {
+    // nothing is awaited before a place in the queue is taken: jobs keep their order (I7)
+    if (this.#current === undefined) this.#current = holder;
+    else await this.#waitForTurn(this.#current, holder, onWait, signal);
     try {
-      let told = false;
-      while (!tryLock(database)) {
-        signal.throwIfAborted();
-        if (!told) onWait(await this.holder());
-        told = true;
-        await this.#clock.sleep(POLL_MS, signal);
+      const database = await this.#lockFile(onWait, signal);
+      try {
+        await this.#publish(holder);
+      } catch (thrown) {
+        database.close();
+        throw thrown;
       }
-      await this.#publish(holder);
+      this.#isHeld = true;
+      return async (): Promise<void> => {
+        this.#isHeld = false;
+        try {
+          await rm(this.#infoPath, { force: true });
+        } finally {
+          database.close();
+          this.#next();
+        }
+      };
     } catch (thrown) {
-      database.close();
+      this.#next();
       throw thrown;
     }
-    return async (): Promise<void> => {
-      await rm(this.#infoPath, { force: true });
-      database.close();
-    };
   }
 
   /** Who holds the lock, as far as it has said so; undefined when nobody does. */
   async holder(): Promise<RunHolder | undefined> {
+    if (this.#isHeld) return this.#current;
+    const said = await this.#readInfo();
+    // a process that was killed leaves its name behind, and no lock
+    return said !== undefined && (await this.#isLocked()) ? said : undefined;
+  }
+
+  async #waitForTurn(
+    current: RunHolder,
+    holder: RunHolder,
+    onWait: (other: RunHolder | undefined) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    signal.throwIfAborted();
+    if (this.#queue.length >= MAX_QUEUED) throw this.#full(current, holder);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const waiter: Waiter = { holder, begin: resolve };
+    const leave = () => {
+      const at = this.#queue.indexOf(waiter);
+      // else its turn has come: the wait for other processes ends by the same signal
+      if (at >= 0) this.#queue.splice(at, 1);
+      if (at >= 0) reject(signal.reason as Error);
+    };
+    this.#queue.push(waiter);
+    signal.addEventListener("abort", leave, { once: true });
+    try {
+      onWait(current);
+      await promise;
+    } finally {
+      signal.removeEventListener("abort", leave);
+    }
+  }
+
+  #full(current: RunHolder, { fun }: RunHolder): HostError {
+    const counts = new Map<string, number>();
+    for (const { holder } of this.#queue) counts.set(holder.fun, (counts.get(holder.fun) ?? 0) + 1);
+    const waiting = [...counts].map(([name, count]) => `${count} ${name}`).join(", ");
+    const message = `cannot queue ${fun}: ${describeHolder(current)} is running, and as many wait as may: ${waiting}`;
+    return new HostError("queue-full", message, { hint: "wait for them, or see what the one that runs waits for" });
+  }
+
+  /** The turn of the one that has waited longest. */
+  #next(): void {
+    const next = this.#queue.shift();
+    this.#current = next?.holder;
+    next?.begin();
+  }
+
+  async #lockFile(onWait: (other: RunHolder | undefined) => void, signal: AbortSignal): Promise<DatabaseSync> {
+    await mkdir(this.#directory, { recursive: true, mode: 0o755 });
+    const database = await this.#open();
+    try {
+      let told = false;
+      while (!tryLock(database)) {
+        signal.throwIfAborted();
+        if (!told) onWait(await this.#readInfo());
+        told = true;
+        await this.#clock.sleep(POLL_MS, signal);
+      }
+      signal.throwIfAborted();
+      return database;
+    } catch (thrown) {
+      database.close();
+      throw thrown;
+    }
+  }
+
+  async #open(): Promise<DatabaseSync> {
+    const { DatabaseSync: Database } = await import("node:sqlite");
+    return new Database(join(this.#directory, "state-run.lock"));
+  }
+
+  async #isLocked(): Promise<boolean> {
+    const database = await this.#open();
+    try {
+      return !tryLock(database);
+    } finally {
+      database.close();
+    }
+  }
+
+  async #readInfo(): Promise<RunHolder | undefined> {
     const text = await readFile(this.#infoPath, "utf8").catch(() => "");
     return text === "" ? undefined : (JSON.parse(text) as RunHolder);
   }

@@ -43,8 +43,9 @@ export async function eachVolume(
   { volumes }: Pick<FunctionContext, "volumes">,
   { names, order, work }: EachOptions,
 ): Promise<FunctionResult> {
-  const chosen = order(await volumes.select(names));
+  // the turn first: what comes later waits behind it, and the pillar is that of the moment
   return volumes.exclusively(async () => {
+    const chosen = order(await volumes.select(names));
     const rows: Record<string, JsonObject> = {};
     for (const volume of chosen) rows[volume.name] = await one(await volumes.context(volume), work);
     await volumes.settle();

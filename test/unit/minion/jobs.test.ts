@@ -1,8 +1,10 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { systemClock } from "../../../src/core/clock.ts";
+import type { JsonObject } from "../../../src/core/json.ts";
+import type { Logger } from "../../../src/core/log.ts";
 import { Courier } from "../../../src/minion/courier.ts";
 import { Jobs } from "../../../src/minion/jobs.ts";
 import { createLink } from "../../../src/minion/link.ts";
@@ -28,7 +30,7 @@ afterEach(() => {
 });
 
 /** A minion's jobs before `recover`, on a session that stands already; `returns` are those that the master has. */
-async function setUp() {
+async function setUp(pillar: JsonObject = {}) {
   const host = new FakeHost();
   const returns: unknown[] = [];
   const connection = new FakeConnection({
@@ -39,12 +41,12 @@ async function setUp() {
       return {};
     },
   });
-  const machine = fakeMachine(directory, host);
+  const machine = fakeMachine(directory, host, { pillar });
   const { clock, log, random } = machine;
   const link = createLink(connection, clock, random);
   const spool = await openSpool(join(directory, "returns"));
   const courier = new Courier(spool, link, clock, log, stop.signal);
-  return { returns, courier, spool, jobs: new Jobs(machine, link, spool, courier, stop.signal) };
+  return { host, machine, link, returns, courier, spool, jobs: new Jobs(machine, link, spool, courier, stop.signal) };
 }
 
 const ping: Job = {
@@ -113,4 +115,61 @@ test("I8: on a full disk a job runs all the same, and its return goes out of mem
   await expect.poll(() => returns.length, WAIT).toBe(2);
   const huge = { ...entry, startup: false, data: "x".repeat(33 * 1024 * 1024) };
   await expect(spool.put(huge)).rejects.toThrow("ENOTDIR");
+});
+
+const jidOf = (number: number): string => String(20_261_122_160_000_000_000n + BigInt(number));
+const never = new AbortController().signal;
+const outside = { pid: 1, jid: "0", fun: "state.apply", since: 0 };
+
+test("I7: state runs keep the order of their jobs", async () => {
+  const { host, machine, returns, jobs } = await setUp();
+  await jobs.recover();
+  const release = await machine.lock.acquire(outside, () => {}, never);
+  const wanted = [1, 2, 3, 4, 5, 6];
+  for (const number of wanted) {
+    writeFileSync(join(directory, `run${number}.sls`), `run${number}:\n  cmd.run: []\n`);
+    host.on(["/bin/sh", "-c", `run${number}`]);
+    jobs.take({ ...ping, jid: jidOf(number), fun: "state.apply", args: [`run${number}`] });
+  }
+  jobs.take({ ...ping, jid: jidOf(7) });
+  await expect.poll(() => returns, WAIT).toMatchObject([{ jid: jidOf(7) }]);
+  await release();
+  await expect.poll(() => returns, WAIT).toHaveLength(7);
+  expect(host.runs.map(({ argv }) => argv.at(-1))).toEqual(wanted.map((number) => `run${number}`));
+});
+
+test("a volume is locked at once, whatever waits for the machine's run lock", async () => {
+  const luks = { key: "secret:volumes:data:luks:key" };
+  const { machine, returns, jobs } = await setUp({ volumes: { data: { disk: "/dev/vdb", luks } } });
+  await jobs.recover();
+  const release = await machine.lock.acquire(outside, () => {}, never);
+  for (let number = 1; number <= 40; number += 1) {
+    jobs.take({ ...ping, jid: jidOf(number), fun: "volume.rotate", args: ["data"] });
+  }
+  await expect.poll(() => jobs.running(), WAIT).toHaveLength(40);
+  jobs.take({ ...ping, jid: jidOf(41), fun: "volume.lock", args: ["data"] });
+  jobs.take({ ...ping, jid: jidOf(42) });
+  await expect.poll(() => returns.length, WAIT).toBe(2);
+  for (const jid of [jidOf(41), jidOf(42)])
+    expect(returns).toContainEqual(expect.objectContaining({ jid, success: true }));
+  stop.abort();
+  await release();
+});
+
+test("I8: a return that cannot be read for a moment stays, and is sent when it can be", async () => {
+  const { machine, returns, spool, link } = await setUp();
+  let tried = 0;
+  const log = { ...machine.log, error: () => void (tried += 1) } as unknown as Logger;
+  const courier = new Courier(spool, link, machine.clock, log, stop.signal);
+  const path = join(directory, "returns", `${NEW}.json`);
+  const entry = { jid: NEW, fun: "test.ping", success: true, retcode: 0, startedAt: 0, finishedAt: 0 } as const;
+  await spool.put({ ...entry, startup: false, data: "kept" });
+  renameSync(path, join(directory, "aside"));
+  mkdirSync(path);
+  courier.begin();
+  await expect.poll(() => tried, WAIT).toBeGreaterThan(0);
+  expect(spool.waiting()).toEqual([NEW]);
+  rmdirSync(path);
+  renameSync(join(directory, "aside"), path);
+  await expect.poll(() => returns, WAIT).toEqual([{ jid: NEW, success: true, data: "kept" }]);
 });
