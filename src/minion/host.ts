@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { isMainThread } from "node:worker_threads";
 import type { Options, execa as execaFunction } from "execa";
+import { MAX_TIMER_MS } from "../core/clock.ts";
 import { HostError } from "../core/errors.ts";
 import { type Host, type RunOptions, type RunResult, stdinParts } from "../core/host.ts";
 import { Secret } from "../core/secret.ts";
@@ -155,7 +156,7 @@ function watchDeadline(
     killGroup(pid, "SIGTERM");
     killTimer = setTimeout(() => killGroup(pid, "SIGKILL"), KILL_AFTER_MS);
   };
-  const timer = setTimeout(() => end("timeout"), timeoutMs);
+  const timer = setTimeout(() => end("timeout"), Math.min(timeoutMs, MAX_TIMER_MS));
   const onAbort = () => end("aborted");
   signal?.addEventListener("abort", onAbort, { once: true });
   if (signal?.aborted === true) onAbort();

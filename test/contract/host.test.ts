@@ -167,6 +167,12 @@ describe("the real host alone", () => {
     expect(new Set(names)).toEqual(new Set(["EXTRA", "LC_ALL", "PATH"]));
   });
 
+  test("a deadline further away than a timer can wait is no deadline that has passed", async () => {
+    for (const timeoutMs of [2 ** 31, Number.POSITIVE_INFINITY]) {
+      expect(await host.run(["sh", "-c", "sleep 0.1; echo done"], { timeoutMs })).toMatchObject({ stdout: "done\n" });
+    }
+  });
+
   test("a deadline ends the whole process group", async () => {
     const marker = `${process.pid}.${Date.now() % 100_000}`;
     const script = `sleep 100.${marker.replaceAll(".", "")} & sleep 100; wait`;
