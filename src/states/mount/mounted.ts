@@ -9,6 +9,8 @@ import { readSuperblock } from "../devices/superblock.ts";
 import { type Change, type CheckContext, defineState } from "../state.ts";
 import { findFstabLine, formatFstabLine, type FstabEntry, readFstab, setFstabLine, writeFstab } from "./fstab.ts";
 
+/** A journal that is replayed on a slow disk takes its time, and must not be cut short. */
+const MOUNT_TIMEOUT_MS = 3_600_000;
 const MOUNT_POINT_MODE = 0o755;
 /** Options whose effect shows in the mount table under their own name: only these are compared and remounted. */
 const VISIBLE = new Set(["ro", "rw", "nodev", "nosuid", "noexec", "noatime", "nodiratime", "relatime", "sync"]);
@@ -114,11 +116,13 @@ export const mountMounted = defineState({
     const options = optionsOf(wanted).join(",") || "defaults";
     if (fields.has("mounted")) {
       if ((await host.stat(wanted.name)) === undefined) await host.makeDirectory(wanted.name, MOUNT_POINT_MODE);
-      await host.run(["mount", "-t", wanted.fstype, "-o", options, "--", wanted.device, wanted.name], { signal });
+      const argv = ["mount", "-t", wanted.fstype, "-o", options, "--", wanted.device, wanted.name] as const;
+      await host.run([...argv], { timeoutMs: MOUNT_TIMEOUT_MS, signal });
       context.reached("provision:mounted");
     }
     if (fields.has("opts")) {
-      await host.run(["mount", "-o", `remount,${options}`, "--", wanted.device, wanted.name], { signal });
+      const argv = ["mount", "-o", `remount,${options}`, "--", wanted.device, wanted.name] as const;
+      await host.run([...argv], { timeoutMs: MOUNT_TIMEOUT_MS, signal });
     }
     if (fields.has("fstab")) {
       await writeFstab(host, setFstabLine(await readFstab(host), entryOf(wanted)));

@@ -7,6 +7,8 @@ import { absolutePath } from "../devices/storage-params.ts";
 import { type Change, type CheckContext, defineState } from "../state.ts";
 import { findFstabLine, readFstab, removeFstabLine, writeFstab } from "./fstab.ts";
 
+/** What was written and is not on the disk yet goes there first. */
+const UNMOUNT_TIMEOUT_MS = 3_600_000;
 /** umount(8): the mount failed, which a busy one does. */
 const UMOUNT_FAILED = 32;
 
@@ -53,7 +55,8 @@ export const mountUnmounted = defineState({
   apply: async ({ name }, { host, signal }, changes) => {
     const fields = new Set(changes.map(({ field }) => field));
     if (fields.has("mounted")) {
-      const { exitCode, stderr } = await host.run(["umount", "--", name], { okCodes: [0, UMOUNT_FAILED], signal });
+      const options = { okCodes: [0, UMOUNT_FAILED], timeoutMs: UNMOUNT_TIMEOUT_MS, signal };
+      const { exitCode, stderr } = await host.run(["umount", "--", name], options);
       if (exitCode !== 0 && /busy/u.test(stderr)) throw busyDevice(name, "unmount", "is in use by a process");
       if (exitCode !== 0) throw new HostError("unmount-failed", `cannot unmount "${name}": ${stderr.trim()}`);
     }

@@ -8,7 +8,8 @@ import { findMountOf } from "../devices/mount-table.ts";
 import { type Growth, type GrowthContext, type GrowthLayer, tooSmall } from "./grow-context.ts";
 import { volumePlaces } from "./places.ts";
 
-const TIMEOUT_MS = 1_800_000;
+/** A check of a large file system takes hours; one cut short helps nobody. */
+const TIMEOUT_MS = 86_400_000;
 /** cryptsetup(8): 1 wrong parameters (no key was given), 2 no permission. */
 const NEEDS_KEY = [1, 2] as const;
 
