@@ -121,6 +121,7 @@ export async function startMinion({ configPath, signal, host = createHost(), rea
       cacheDir: config.cacheDir,
       clock,
       random,
+      log,
       onLostReceipt: async (receipt, error) => receipts.keep(receipt, error),
     }),
     journal: openJournal(host, join(stateDir, "journal")),

@@ -4,6 +4,7 @@ import type { Host } from "../core/host.ts";
 import type { Identity } from "../core/identity.ts";
 import { hash } from "node:crypto";
 import type { JsonObject } from "../core/json.ts";
+import type { Logger } from "../core/log.ts";
 import { isRelativePath, openRoots } from "../sls/file-roots.ts";
 import { createFileClient, type FileClient, sourcePath } from "./files.ts";
 import { createLeases, type LeaseOptions, type Leases } from "./lease.ts";
@@ -34,6 +35,7 @@ export interface MasterBackingOptions {
   readonly cacheDir: string;
   readonly clock: Clock;
   readonly random: () => number;
+  readonly log: Logger;
   readonly onLostReceipt: LeaseOptions["onLostReceipt"];
 }
 
@@ -42,7 +44,7 @@ export function masterBacking(options: MasterBackingOptions): Backing {
   const { host, link, cacheDir } = options;
   return {
     pillar: async (patience) => (await link.ask("pillar", {}, patience)).pillar,
-    files: (patience) => createFileClient(host, link, cacheDir, patience),
+    files: (patience) => createFileClient(host, link, cacheDir, patience, options.log),
     leases: ({ waitMs, signal, onWait }) =>
       createLeases({ ...options, waitMs, signal, onWait: (reason) => onWait?.(reason) }),
     master: { link, identity: options.identity, bootId: options.bootId },

@@ -156,7 +156,7 @@ async function openMaster(
   const receipts = new Receipts({ directory, link, identity, clock, log, signal: ends });
   const onLostReceipt = async (receipt: LeaseReceipt, error: unknown) => receipts.keep(receipt, error);
   const { cacheDir } = config;
-  const backing = masterBacking({ host, link, identity, bootId, cacheDir, clock, random, onLostReceipt });
+  const backing = masterBacking({ host, link, identity, bootId, cacheDir, clock, random, log, onLostReceipt });
   try {
     await readyInTime(connection, config, signal);
     return { backing, close };

@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
-import { ConfigError, ProtocolError } from "../core/errors.ts";
+import { ConfigError, HostError, ProtocolError } from "../core/errors.ts";
 import type { Host } from "../core/host.ts";
+import type { Logger } from "../core/log.ts";
 import { isRelativePath } from "../sls/file-roots.ts";
 import type { SlsSource } from "../sls/low.ts";
 import type { SourceFile } from "../states/state.ts";
@@ -34,13 +35,30 @@ export function sourcePath(url: string): string {
   return path;
 }
 
-/** The file client of one run, with a cache by hash in `cacheDir`. */
-export function createFileClient(host: Host, link: Link, cacheDir: string, patience: Patience): FileClient {
+/**
+ * The file client of one run, with a cache by hash in `cacheDir`. A disk that takes nothing (it is full, or read-only) is logged and
+ * costs the cache alone: what was fetched and proven is used.
+ */
+export function createFileClient(
+  host: Host,
+  link: Link,
+  cacheDir: string,
+  patience: Patience,
+  log: Pick<Logger, "warn">,
+): FileClient {
   const directory = `${cacheDir}/files`;
   const cachePath = (sha256: string) => `${directory}/${sha256}`;
   let list: Promise<ReadonlyMap<string, Listed>> | undefined;
   const fetched = new Map<string, Promise<Buffer | undefined>>();
 
+  const cached = async (what: "kept" | "removed", act: () => Promise<void>): Promise<void> => {
+    try {
+      await act();
+    } catch (thrown) {
+      if (!(thrown instanceof HostError)) throw thrown;
+      log.warn({ directory, reason: thrown.message }, `a file of the master could not be ${what} in the cache`);
+    }
+  };
   const fetchList = async (): Promise<ReadonlyMap<string, Listed>> => {
     const { files } = await link.ask("files.list", {}, patience);
     return new Map(
@@ -50,8 +68,8 @@ export function createFileClient(host: Host, link: Link, cacheDir: string, patie
   const listed = (): Promise<ReadonlyMap<string, Listed>> => (list ??= fetchList());
 
   const fetch = async (path: string, { size, sha256 }: Listed): Promise<Buffer | undefined> => {
-    const cached = await host.readFile(cachePath(sha256));
-    if (cached !== undefined && hash("sha256", cached) === sha256) return cached;
+    const before = await host.readFile(cachePath(sha256));
+    if (before !== undefined && hash("sha256", before) === sha256) return before;
     const data = await download(link, path, size, patience);
     if (data === undefined) return undefined;
     if (hash("sha256", data) !== sha256) {
@@ -59,8 +77,10 @@ export function createFileClient(host: Host, link: Link, cacheDir: string, patie
         hint: "the file may have changed at the master meanwhile; run again",
       });
     }
-    await host.makeDirectory(directory, 0o700);
-    await host.writeFile(cachePath(sha256), data, { mode: 0o600 });
+    await cached("kept", async () => {
+      await host.makeDirectory(directory, 0o700);
+      await host.writeFile(cachePath(sha256), data, { mode: 0o600 });
+    });
     return data;
   };
 
@@ -81,9 +101,11 @@ export function createFileClient(host: Host, link: Link, cacheDir: string, patie
     prune: async () => {
       if (list === undefined) return;
       const wanted = new Set([...(await list).values()].map(({ sha256 }) => sha256));
-      for (const name of (await host.readDirectory(directory)) ?? []) {
-        if (!SHA256.test(name) || !wanted.has(name)) await host.remove(`${directory}/${name}`);
-      }
+      await cached("removed", async () => {
+        for (const name of (await host.readDirectory(directory)) ?? []) {
+          if (!SHA256.test(name) || !wanted.has(name)) await host.remove(`${directory}/${name}`);
+        }
+      });
     },
   };
 }

@@ -80,6 +80,16 @@ async function grow(context: StackContext, changes: Record<string, Json>): Promi
   }
 }
 
+/** On a disk that takes nothing the volume is up all the same; its next start writes it down. */
+async function remember(context: StackContext): Promise<void> {
+  try {
+    await rememberVolume(context);
+  } catch (thrown) {
+    if (!(thrown instanceof HostError)) throw thrown;
+    context.note(`what it consists of could not be written down: ${thrown.message}`);
+  }
+}
+
 /** The volume with its disks where they are now; what depends on one that is lost must not run without it (I9). */
 async function resolve(declared: StackContext, changes: Record<string, Json>): Promise<StackContext> {
   try {
@@ -112,7 +122,7 @@ export async function bringUp(declared: StackContext, options: BringUpOptions): 
       if (layer === "loop") places = await volumePlaces(context.host, volume);
     }
     const misfit = options.mayFormat ? await grow(context, changes) : undefined;
-    await rememberVolume(context);
+    await remember(context);
     if (volume.dependents.length > 0) {
       const at = context.at("dependents");
       if (!(await isMountedHere(at, volume))) {

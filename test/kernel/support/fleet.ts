@@ -120,6 +120,7 @@ export class Fleet {
         cacheDir,
         clock: systemClock,
         random: Math.random,
+        log: createLogger("minion", "silent"),
         onLostReceipt: () => {},
       }),
       journal: openJournal(host, join(stateDir, "journal")),

@@ -1,15 +1,19 @@
 import { hash } from "node:crypto";
 import { expect, test } from "vitest";
 import { systemClock } from "../../../src/core/clock.ts";
+import { HostError } from "../../../src/core/errors.ts";
+import type { Host } from "../../../src/core/host.ts";
 import { createFileClient } from "../../../src/minion/files.ts";
 import { createLink } from "../../../src/minion/link.ts";
 import { FakeConnection } from "../../fakes/fake-connection.ts";
 import { FakeHost } from "../../fakes/fake-host.ts";
+import { plainHost } from "./machine.ts";
 
 const CHUNK = 4;
 
 function setUp(contents: Readonly<Record<string, string>>, listed: Readonly<Record<string, string>> = contents) {
   const host = new FakeHost();
+  const warnings: object[] = [];
   const files = Object.entries(listed).map(([path, text]) => ({
     path,
     size: text.length,
@@ -25,9 +29,10 @@ function setUp(contents: Readonly<Record<string, string>>, listed: Readonly<Reco
   });
   const link = createLink(connection, systemClock, () => 0);
   const patience = { waitMs: 1000, signal: new AbortController().signal };
-  const client = () => createFileClient(host, link, "/c", patience);
+  const log = { warn: (facts: object) => void warnings.push(facts) };
+  const client = (on: Host = host) => createFileClient(on, link, "/c", patience, log);
   const gets = () => connection.asked.filter(({ method }) => method === "files.get").length;
-  return { host, client, gets };
+  return { host, client, gets, warnings };
 }
 
 test("fetches in chunks, then takes files from the cache", async () => {
@@ -63,4 +68,21 @@ test("prunes what the master has no more", async () => {
   await run.read("x");
   await run.prune();
   expect(await host.readDirectory("/c/files")).toEqual([hash("sha256", "good")]);
+});
+
+test("a disk that takes nothing costs the cache, not the run", async () => {
+  const { client, host, gets, warnings } = setUp({ x: "good" });
+  const full = (path: string) => new HostError("file-failed", `cannot write "${path}": no space left on device`);
+  host.file(`/c/files/${"0".repeat(64)}`, "old");
+  const run = client({
+    ...plainHost(host),
+    writeFile: async (path) => Promise.reject(full(path)),
+    remove: async (path) => Promise.reject(full(path)),
+  });
+  expect((await run.read("x"))?.toString()).toBe("good");
+  expect((await run.read("x"))?.toString()).toBe("good");
+  expect(gets()).toBe(2);
+  await run.prune();
+  expect(warnings).toHaveLength(3);
+  expect(warnings[0]).toMatchObject({ reason: expect.stringContaining("no space left") as string });
 });

@@ -120,6 +120,42 @@ test("I9: a volume that was stopped stays so: the target with it, also when the 
   expect(asked()).toEqual(["start", "stop", "start"]);
 });
 
+test("a volume comes up also when nothing can be written to the minion's disk", async () => {
+  const full: Host = {
+    ...plainHost(host),
+    writeFile: async (path, ...rest) => {
+      if (!path.startsWith("/run/"))
+        throw new HostError("file-failed", `cannot write "${path}": no space left on device`);
+      return host.writeFile(path, ...rest);
+    },
+  };
+  host.on(["mount", "-t", "ext4", "-o", "defaults", "--", "/dev/vdb", "/srv/data"], () => {
+    setMounts(host, MOUNTED);
+    return {};
+  });
+  const machine = machineWith({ startup_states: "" }, { volumes }, full);
+  expect(await run(machine, "volume.start", "data")).toBe(0);
+  expect(await host.stat(READY)).toBeDefined();
+});
+
+test("a mount that replays its journal, and an unmount that writes back, are given an hour", async () => {
+  const limits: (number | undefined)[] = [];
+  host.on(["mount", "-t", "ext4", "-o", "defaults", "--", "/dev/vdb", "/srv/data"], (_stdin, { timeoutMs }) => {
+    limits.push(timeoutMs);
+    setMounts(host, MOUNTED);
+    return {};
+  });
+  host.on(["umount", "--", "/srv/data"], (_stdin, { timeoutMs }) => {
+    limits.push(timeoutMs);
+    setMounts(host, []);
+    return {};
+  });
+  const machine = machineWith({ startup_states: "" }, { volumes });
+  expect(await run(machine, "volume.restart", "data")).toBe(0);
+  expect(await run(machine, "volume.stop", "data")).toBe(0);
+  expect(limits).toEqual([3_600_000, 3_600_000]);
+});
+
 test("I9: a volume that could not be stopped is up as before, and so is the target", async () => {
   const machine = machineWith({ startup_states: "" }, { volumes });
   setMounts(host, MOUNTED);
