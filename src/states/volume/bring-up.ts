@@ -4,6 +4,7 @@ import { startDependents, stopDependents, runningDependents } from "./dependents
 import { giveUpRemoval } from "./destroy.ts";
 import { growVolume } from "./grow.ts";
 import { rememberVolume, resolveVolume } from "./identity.ts";
+import { assertOuterMounted } from "./outer.ts";
 import { changeName, isMountedHere, type Part, stackSteps } from "./parts.ts";
 import { volumePlaces } from "./places.ts";
 import { rollBack, type Undo } from "./roll-back.ts";
@@ -104,6 +105,7 @@ export async function bringUp(declared: StackContext, options: BringUpOptions): 
   const undo: Undo[] = [];
   let failure: HostError | undefined;
   await stopStrays(context.at("dependents"), changes);
+  await assertOuterMounted(context.at("mount"));
   await giveUpRemoval(context);
   try {
     let places = await volumePlaces(context.host, volume);
