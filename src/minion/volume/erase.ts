@@ -3,6 +3,7 @@ import type { EscrowedHeader } from "../../core/volume-header.ts";
 import { isReencrypting } from "../../states/devices/luks-reencryption.ts";
 import { volumePlaces } from "../../states/volume/places.ts";
 import { keyPathOf } from "../../states/volume/spec.ts";
+import { provenContext } from "../../states/volume/stack-context.ts";
 import { takeDown } from "../../states/volume/take-down.ts";
 import { signErased } from "../../wire/erased-signature.ts";
 import { sameSession } from "../lease.ts";
@@ -77,8 +78,7 @@ export async function eraseVolume(
       const version = isWhole ? (await escrowHeader(context, "erase")).version : 0;
       if (!options.force) await provenHeader(context, version);
       // proven above
-      const stack = { ...context, assertKeyKept: async () => {} };
-      const changes = await takeDown(stack, { killHolders: false, upTo: "luks" });
+      const changes = await takeDown(provenContext(context), { killHolders: false, upTo: "luks" });
       const { encrypted } = await volumePlaces(context.host, context.volume);
       if (encrypted !== path) throw new HostError("device-missing", `cannot erase "${path}": it is not there any more`);
       await onLuks.host.run(["cryptsetup", "erase", "--batch-mode", "--", path], { signal: context.signal });

@@ -4,7 +4,7 @@ import { readLuksHeader } from "../../states/devices/luks-header.ts";
 import { isReencrypting, stopReencryption } from "../../states/devices/luks-reencryption.ts";
 import { bringUp } from "../../states/volume/bring-up.ts";
 import { volumePlaces } from "../../states/volume/places.ts";
-import type { StackContext } from "../../states/volume/stack-context.ts";
+import { provenContext, type StackContext } from "../../states/volume/stack-context.ts";
 import { takeDown } from "../../states/volume/take-down.ts";
 import type { VolumeOutcome } from "./rotate.ts";
 import type { VolumeContext } from "./runner.ts";
@@ -18,7 +18,8 @@ const SUSPEND_MS = 10_000;
 /** The same context, its commands ended at a deadline, and without the safeguard: a lock must be instant. */
 function within(context: StackContext, ms: number): StackContext {
   const signal = AbortSignal.any([context.signal, AbortSignal.timeout(ms)]);
-  return { ...context, assertKeyKept: async () => {}, signal, at: (layer) => ({ ...context.at(layer), signal }) };
+  const proven = provenContext(context);
+  return { ...proven, signal, at: (layer) => ({ ...proven.at(layer), signal }) };
 }
 
 const isOpen = async ({ host, volume }: VolumeContext) => (await findMapping(host, mappingName(volume))) !== undefined;
