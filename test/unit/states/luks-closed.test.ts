@@ -4,15 +4,16 @@ import { luksClosed } from "../../../src/states/luks/closed.ts";
 import type { ApplyContext } from "../../../src/states/state.ts";
 import { keyPathOf, type VolumeSpec } from "../../../src/states/volume/spec.ts";
 import { resource } from "../../../src/states/volume/parts.ts";
+import { type FakeContext, fakeContext } from "../../fakes/apply-context.ts";
 import { FakeHost } from "../../fakes/fake-host.ts";
 
 const DM = "/sys/class/block/dm-0";
 const state = resource(luksClosed);
 const volumes = { data: { disk: "/dev/vdb", luks: { key: "secret:volumes:data:luks:key", name: "cr" } } };
 let host: FakeHost;
-let asked: { readonly volume: VolumeSpec; readonly force: boolean }[];
+let asked: VolumeSpec[];
 let isKept: boolean;
-let notes: string[];
+let context: FakeContext;
 
 beforeEach(() => {
   host = new FakeHost()
@@ -25,29 +26,16 @@ beforeEach(() => {
     });
   asked = [];
   isKept = true;
-  notes = [];
 });
 
 const close = (params: object, pillar: ApplyContext["pillar"] = {}) => {
-  const context: ApplyContext = {
-    host,
-    grains: {},
+  context = fakeContext(host, {
     pillar,
-    signal: new AbortController().signal,
-    source: async () => undefined,
-    render: (template) => template,
-    leases: () => [],
-    pending: async () => undefined,
-    begin: async () => {},
-    commit: async () => {},
-    note: (line) => notes.push(line),
-    reached: () => {},
-    lease: () => Promise.reject(new Error("no lease here")),
     assertKeyKept: async ({ force }, volume) => {
-      asked.push({ volume, force });
+      asked.push(volume);
       if (!isKept && !force) throw new HostError("key-not-kept", "no verified copy");
     },
-  };
+  });
   return state.apply(state.params.parse({ name: "cr", ...params }), context, []);
 };
 const isOpen = async () => (await host.stat(`${DM}/dm/name`)) !== undefined;
@@ -63,7 +51,7 @@ test.each([
   isKept = true;
   await close(params, pillar);
   expect(await isOpen()).toBe(false);
-  const [{ volume } = { volume: undefined }] = asked;
+  const [volume] = asked;
   expect([volume?.disks, volume && keyPathOf(volume)]).toEqual([[disk], path]);
 });
 
@@ -71,6 +59,6 @@ test("I3: one of which nobody knows the key is closed by force alone, which is n
   await expect(close({})).rejects.toMatchObject({ code: "key-not-kept" });
   expect(await isOpen()).toBe(true);
   await close({ force: true });
-  expect(notes).toEqual(['forced: nothing says which stored key opens "cr" again']);
+  expect(context.noted).toEqual(['forced: nothing says which stored key opens "cr" again']);
   expect(await isOpen()).toBe(false);
 });
