@@ -68,6 +68,11 @@ export function createStateRunner(machine: Machine, options: StateRunOptions): S
             const guarded = { ...context, volume, machine };
             await assertKeyKept(guarded, guard);
           },
+          escrowedUuid: async (volume) => {
+            if (backing.master === undefined) return "";
+            const { escrowedUuid } = await import("./volume/escrowed-uuid.ts");
+            return escrowedUuid(backing.master, volume, patience);
+          },
           forgetKey: async (volume) => {
             const { forgetKey } = await import("./volume/forget.ts");
             return forgetKey(backing.master, volume, patience);

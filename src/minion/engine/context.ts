@@ -37,6 +37,7 @@ export function makeContext(deps: EngineDeps, signal: AbortSignal): StateContext
       : {
           layerHost: volumes.layerHost,
           assertKeyKept: (options, volume) => volumes.assertKeyKept(context, volume, options),
+          escrowedUuid: (volume) => volumes.escrowedUuid(volume),
           forgetKey: (volume) => volumes.forgetKey(volume),
         }),
     host: deps.host,

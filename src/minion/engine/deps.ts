@@ -39,6 +39,7 @@ export interface EngineDeps {
       volume: VolumeSpec,
       options: { readonly force: boolean },
     ) => Promise<void>;
+    readonly escrowedUuid: (volume: string) => Promise<string>;
     readonly forgetKey: (volume: VolumeSpec) => Promise<string>;
   };
   /** Hears of each step of what is not atomic. */

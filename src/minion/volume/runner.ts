@@ -11,6 +11,7 @@ import type { Leases } from "../lease.ts";
 import type { Patience } from "../link.ts";
 import type { Machine } from "../machine.ts";
 import { describeHolder } from "../run-lock.ts";
+import { escrowedUuid } from "./escrowed-uuid.ts";
 import { loggedHost } from "./logged-host.ts";
 
 /** What works on one volume: a state's context whose commands are logged with volume and layer, and the way to the master. */
@@ -83,6 +84,7 @@ export function createVolumeRunner(machine: Machine, options: VolumeRunnerOption
       const { forgetKey } = await import("./forget.ts");
       return forgetKey(backing.master, volume, patience);
     },
+    escrowedUuid: async (name) => (backing.master === undefined ? "" : escrowedUuid(backing.master, name, patience)),
     master: () => {
       if (backing.master !== undefined) return backing.master;
       throw new TransportError("no-master", "cannot do this without a master", { hint: "run it without --local" });
