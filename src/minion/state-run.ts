@@ -74,7 +74,11 @@ export function createStateRunner(machine: Machine, options: StateRunOptions): S
             return escrowedUuid(backing.master, volume, patience);
           },
           forgetKey: async (volume) => {
-            const { forgetKey } = await import("./volume/forget.ts");
+            const [{ forgetKey }, { dropRawHeader }] = await Promise.all([
+              import("./volume/forget.ts"),
+              import("./volume/raw-header.ts"),
+            ]);
+            await dropRawHeader({ host, machine, volume });
             return forgetKey(backing.master, volume, patience);
           },
         },

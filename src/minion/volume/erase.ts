@@ -11,6 +11,7 @@ import { assertKeyKept } from "./guard.ts";
 import { escrowHeader, listHeaders } from "./header.ts";
 import { readKeyslots } from "./keyslots.ts";
 import { type LuksDevice, requireLuks2, withLuksDevice } from "./luks-device.ts";
+import { dropRawHeader } from "./raw-header.ts";
 import type { VolumeOutcome } from "./rotate.ts";
 import type { VolumeContext } from "./runner.ts";
 
@@ -85,6 +86,7 @@ export async function eraseVolume(
       const left = readKeyslots(await requireLuks2(onLuks, path));
       if (left.length > 0)
         throw new HostError("still-different", `cannot erase "${path}": ${left.length} keyslots are left`);
+      await dropRawHeader(context);
       const numbers = slots.map(({ slot }) => slot);
       await tellErased(context, device, numbers);
       const killed = numbers.join(", ");

@@ -13,6 +13,7 @@ import type { Machine } from "../machine.ts";
 import { describeHolder } from "../run-lock.ts";
 import { escrowedUuid } from "./escrowed-uuid.ts";
 import { loggedHost } from "./logged-host.ts";
+import { dropRawHeader } from "./raw-header.ts";
 
 /** What works on one volume: a state's context whose commands are logged with volume and layer, and the way to the master. */
 export interface VolumeContext extends ApplyContext {
@@ -82,6 +83,7 @@ export function createVolumeRunner(machine: Machine, options: VolumeRunnerOption
     },
     forgetKey: async () => {
       const { forgetKey } = await import("./forget.ts");
+      await dropRawHeader({ host, machine, volume });
       return forgetKey(backing.master, volume, patience);
     },
     escrowedUuid: async (name) => (backing.master === undefined ? "" : escrowedUuid(backing.master, name, patience)),
