@@ -14,6 +14,9 @@ import { isVolumeLocked, mappingName } from "./suspended.ts";
 const DOWN_MS = 15_000;
 /** How long that may take. */
 const SUSPEND_MS = 10_000;
+/** How long a key may be on its way from the master to the kernel. */
+const IN_HAND_MS = 10_000;
+const LOOK_MS = 100;
 
 /** The same context, its commands ended at a deadline, and without the safeguard: a lock must be instant. */
 function within(context: StackContext, ms: number): StackContext {
@@ -25,15 +28,34 @@ function within(context: StackContext, ms: number): StackContext {
 const isOpen = async ({ host, volume }: VolumeContext) => (await findMapping(host, mappingName(volume))) !== undefined;
 
 /**
+ * Whether a run that had its key before the lock opens the volume now: a key is used as soon as it comes, and the master gives
+ * no further one, so it is looked at for as long as such a run may have one in hand.
+ */
+async function opensYet(context: VolumeContext, running: () => Promise<string | undefined>): Promise<boolean> {
+  const { clock } = context.machine;
+  const deadline = clock.monotonicMs() + IN_HAND_MS;
+  for (;;) {
+    const isRunning = (await running()) !== undefined;
+    // looked at after the run was: what ended in between has opened it
+    if (await isOpen(context)) return true;
+    if (!isRunning || clock.monotonicMs() >= deadline) return false;
+    await clock.sleep(LOOK_MS, context.signal);
+  }
+}
+
+/**
  * Takes the key of a volume out of this machine: stops dependents, unmounts, closes. When that is blocked or slow the
  * mapping is suspended instead, which wipes the key from the kernel's memory, and whatever uses the volume stands still.
- * Destroys nothing. Throws HostError `not-locked` when neither could be done.
+ * `running` tells who runs states on this machine: one that is closed may be about to be opened. Destroys nothing. Throws HostError `not-locked` when neither could be done.
  */
-export async function lockVolume(context: VolumeContext): Promise<VolumeOutcome> {
+export async function lockVolume(
+  context: VolumeContext,
+  running: () => Promise<string | undefined>,
+): Promise<VolumeOutcome> {
   const { volume, host } = context;
   if (volume.luks === undefined) return outcome("not encrypted: nothing to lock");
   if (await isVolumeLocked(host, volume)) return outcome("it was suspended already");
-  if (!(await isOpen(context))) return outcome("it was closed already");
+  if (!(await isOpen(context)) && !(await opensYet(context, running))) return outcome("it was closed already");
   let why = "";
   try {
     const changes = await takeDown(within(context, DOWN_MS), { killHolders: false, upTo: "luks", leaveDown: true });
