@@ -2,7 +2,13 @@ import { HostError } from "../../core/errors.ts";
 import type { Host } from "../../core/host.ts";
 import { z } from "../../core/schema.ts";
 import { findContents } from "../devices/blank.ts";
-import { describeKernelName, listBlockDevices, readBlockDevice, readDeviceSize } from "../devices/block-device.ts";
+import {
+  describeKernelName,
+  listBlockDevices,
+  readBlockDevice,
+  readDeviceSize,
+  topmost,
+} from "../devices/block-device.ts";
 import { readLuksHeader } from "../devices/luks-header.ts";
 import { readLvmLabel } from "../devices/lvm-label.ts";
 import { findVolumeGroup, SKIPPED_DEVICES } from "../devices/lvm-scan.ts";
@@ -165,8 +171,6 @@ async function findPlaces(host: Host, uuids: readonly string[]): Promise<Readonl
       if (!(error instanceof HostError)) throw error;
     }
   }
-  const topmost = (places: readonly Place[]) =>
-    places.filter(({ holders }) => !places.some(({ kernelName }) => holders.includes(kernelName)));
   return new Map([...found].map(([uuid, places]) => [uuid, topmost(places).map(({ path }) => path)]));
 }
 
