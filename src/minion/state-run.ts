@@ -62,7 +62,8 @@ export function createStateRunner(machine: Machine, options: StateRunOptions): S
         journal,
         execution: options.execution,
         volumes: {
-          layerHost: (volume, layer) => loggedHost(host, log, volume, layer),
+          layerHost: (volume, layer) => loggedHost(host, log, { volume, layer }),
+          stateHost: (state, subject, layer) => loggedHost(host, log, { state, subject, layer }),
           assertKeyKept: async (context, volume, guard) => {
             const { assertKeyKept } = await import("./volume/guard.ts");
             const guarded = { ...context, volume, machine };

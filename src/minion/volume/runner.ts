@@ -61,7 +61,7 @@ export function createVolumeRunner(machine: Machine, options: VolumeRunnerOption
     volume,
     machine,
     patience,
-    host: loggedHost(host, log, volume.name, layer),
+    host: loggedHost(host, log, { volume: volume.name, layer }),
     grains,
     pillar,
     signal,
