@@ -64,14 +64,24 @@ export function createStateRunner(machine: Machine, options: StateRunOptions): S
         journal,
         execution: options.execution,
         volumes: {
-          layerHost: (volume, layer) => loggedHost(host, log, volume, layer),
+          layerHost: (volume, layer) => loggedHost(host, log, { volume, layer }),
+          stateHost: (state, subject, layer) => loggedHost(host, log, { state, subject, layer }),
           assertKeyKept: async (context, volume, guard) => {
             const { assertKeyKept } = await import("./volume/guard.ts");
             const guarded = { ...context, volume, machine };
             await assertKeyKept(guarded, guard);
           },
+          escrowedUuid: async (volume) => {
+            if (backing.master === undefined) return "";
+            const { escrowedUuid } = await import("./volume/escrowed-uuid.ts");
+            return escrowedUuid(backing.master, volume, patience);
+          },
           forgetKey: async (volume) => {
-            const { forgetKey } = await import("./volume/forget.ts");
+            const [{ forgetKey }, { dropRawHeader }] = await Promise.all([
+              import("./volume/forget.ts"),
+              import("./volume/raw-header.ts"),
+            ]);
+            await dropRawHeader({ host, machine, volume });
             return forgetKey(backing.master, volume, patience);
           },
           beforeDown: async (how, ending) => target.leave(how, ending),

@@ -1,4 +1,5 @@
 import { isJsonObject, type Json } from "../core/json.ts";
+import { outerFirst } from "../core/volume-nesting.ts";
 
 /** A value inside a template; undefined is what is not there. */
 export type TemplateValue = Json | undefined;
@@ -54,6 +55,22 @@ export function lookupPath(data: Json, path: string): TemplateValue {
   return value;
 }
 
+/** Names of a pillar's volumes in the order in which they come up: one inside of another after it. */
+function volumeOrder(volumes: TemplateValue): Json {
+  if (volumes === undefined || volumes === null) return [];
+  if (!isJsonObject(volumes)) throw new Error("the argument is no mapping of volumes");
+  const places = Object.entries(volumes).map(([name, volume]) => {
+    const point = lookupPath(volume, "mount:point");
+    const file = lookupPath(volume, "loop:file");
+    return {
+      name,
+      ...(typeof point === "string" ? { mount: { point } } : {}),
+      ...(typeof file === "string" ? { loop: { file } } : {}),
+    };
+  });
+  return outerFirst(places).map(({ name }) => name);
+}
+
 /** The helpers that every template has, besides `if`, `unless`, `each`, `with` and `lookup`. */
 export const HELPERS: Readonly<Record<string, Helper>> = {
   default: (value, fallback) => (value === undefined || value === null ? fallback : value),
@@ -79,6 +96,7 @@ export const HELPERS: Readonly<Record<string, Helper>> = {
     typeof values === "string"
       ? values.includes(text(value, "the part"))
       : list(values).some((one) => same(one, value)),
+  volume_order: volumeOrder,
   length: (value) =>
     isJsonObject(value) ? Object.keys(value).length : typeof value === "string" ? value.length : list(value).length,
 };

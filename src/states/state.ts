@@ -89,6 +89,8 @@ export interface ApplyContext extends CheckContext {
   beforeDown?(how: "wait" | "at once", signal: AbortSignal): Promise<void>;
   /** Has the master set the volume's key aside; tells in words what became of it, "" when there was none. */
   forgetKey?(volume: VolumeSpec): Promise<string>;
+  /** UUID of the newest LUKS header that the master has in escrow of a volume, "" for none; left out without a master. */
+  escrowedUuid?(volume: string): Promise<string>;
   /**
    * Says that a named step of what is not atomic was reached (its effect is on disk). It does nothing by itself: it is where
    * tests end the process, so that every step which the code lists is one at which it was killed.

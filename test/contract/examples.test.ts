@@ -91,6 +91,19 @@ test.each(["mariadb", "mongodb"])("I9: %s named in the top file alone needs the 
   expect([...requiredBy(chunks, service)]).toContain(mount);
 });
 
+test("I9: a volume inside of another comes after it in the highstate, wherever the pillar has it", async () => {
+  const volumes = {
+    vault: { loop: { file: "/srv/data/v.img", size: "64M" }, fs: { type: "ext4" }, mount: { point: "/srv/vault" } },
+    app: { disk: "/dev/vdc", fs: { type: "ext4" }, mount: { point: "/srv/data/app" } },
+    data: { disk: "/dev/vdb", fs: { type: "ext4" }, mount: { point: "/srv/data" } },
+  };
+  const source = openRoots([`${EXAMPLES}/volumes/states`]);
+  const context = { id: "x", grains: {}, pillar: { volumes } };
+  const compiled = await compile({ kind: "highstate" }, source, context, catalogueOf(STATES));
+  const names = compiled.kind === "chunks" ? compiled.chunks.map((chunk) => chunk.name) : compiled.errors;
+  expect(names).toEqual(["data", "vault", "app"]);
+});
+
 describe.each(["db3.example", "log1.example"])("the example host %s, with whole volumes", (id) => {
   const tree = new PillarTree([`${EXAMPLES}/volumes/pillar`]);
 

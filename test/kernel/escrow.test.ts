@@ -129,6 +129,9 @@ test("a header that was overwritten, whole: the disk is proven by LVM, the resto
   const restored = await restoreHeader(context, { isDryRun: false, version: 1 });
   expect(restored).toMatchObject({ before: 0, key: { kind: "opens", version: 1 } });
   expect(restored.differences[0]).toBe("the header on the device is gone");
+  // what was there before is not left on the minion's own disk once a key opens the header
+  const { stateDir } = context.machine.config;
+  expect(await machine.host.stat(`${stateDir}/volumes/data.header-before-restore`)).toBeUndefined();
 });
 
 test("a header overwritten while the volume is open comes back under it, and the volume goes on", async () => {

@@ -179,6 +179,23 @@ test("I3: reboot, stop and restart are refused when the stored key opens a volum
   expect(await mapped()).toBeUndefined();
 }, 120_000);
 
+test("I3: luks.closed of a mapping that no stored key opens any more leaves it open, unless it is forced", async () => {
+  await provision();
+  await loseKey();
+  await machine.sh("umount", point);
+  const close = async (name: string, params = "") => {
+    writeFileSync(join(directory, `states/${name}.sls`), `${mapping}:\n  luks.closed:${params || " []"}\n`);
+    const { data, retcode } = await fleet.run("state.apply", {}, [name]);
+    return { retcode, text: JSON.stringify(data) };
+  };
+  const refused = await close("closed");
+  expect(refused.text).toContain(sentence);
+  expect(refused.retcode).toBe(2);
+  expect(await mapped()).toBeDefined();
+  expect((await close("forced", "\n    - force: true")).retcode).toBe(0);
+  expect(await mapped()).toBeUndefined();
+}, 120_000);
+
 test("lock holds the leases first and closes the volume; unlock brings it back with its data", async () => {
   await provision();
   await push("volume.lock", [volume]);

@@ -2,6 +2,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { HostError } from "../../src/core/errors.ts";
 import type { Json } from "../../src/core/json.ts";
 import { VOLUME_STEPS } from "../../src/core/volume-steps.ts";
+import { findLoop } from "../../src/states/devices/loop-device.ts";
 import { destroy } from "../../src/states/volume/destroy.ts";
 import { isProvisioned } from "../../src/states/volume/provisioned.ts";
 import { hashOf, Machine } from "./support/machine.ts";
@@ -134,4 +135,39 @@ test("a group that has another volume stays, with its disks", async () => {
   await destroy(stack.context(), asked);
   expect(stack.notes.join("\n")).toContain(`volume group ${vg} stays: it has other volumes`);
   expect(await machine.sh("lvs", "--noheadings", "-o", "lv_name", vg)).toContain("other");
+});
+
+test("a disk behind a multipath map: found by the map, and its group goes with the volume", async () => {
+  const path = await machine.disk(32);
+  const map = machine.name("mp");
+  // a linear map stands for one with paths: they show the same content, and the path is held
+  const table = Buffer.from(`0 ${32 * 2048} linear ${path} 0\n`);
+  await machine.shWith(table, "dmsetup", "create", map, "--uuid", `mpath-${map}`);
+  const disk = `/dev/mapper/${map}`;
+  const vg = machine.name("vgmp");
+  const stack = new Stack(machine, "data", { disk, lvm: { vg }, luks: luks("mpl"), fs, mount: mount("mp") });
+  await stack.provision();
+  expect(await stack.provision()).toEqual({});
+  expect(await destroy(stack.context(), asked)).toMatchObject({
+    "volume group": { old: vg, new: "removed" },
+    [`physical volume ${disk}`]: { new: "removed" },
+  });
+  await machine.sh("dmsetup", "remove", map);
+});
+
+test("a loop file with another volume in its group stays", async () => {
+  const vg = machine.name("vgf");
+  const file = `${machine.directory}/f.img`;
+  const loop = { file, size: "32M" };
+  const stack = new Stack(machine, "data", { loop, lvm: { vg, size: "16M" }, luks: luks("f"), fs, mount: mount("f") });
+  await stack.provision();
+  await machine.sh("lvcreate", "--quiet", "--name=other", "--size=4M", "--wipesignatures=n", "--zero=n", vg);
+  await machine.sh("lvchange", "--activate", "n", `${vg}/other`);
+  await destroy(stack.context(), asked);
+  expect(stack.notes.join("\n")).toContain(
+    `the file ${file} stays: it is an LVM physical volume of volume group "${vg}"`,
+  );
+  expect(await machine.sh("lvs", "--noheadings", "-o", "lv_name", vg)).toContain("other");
+  await machine.sh("vgremove", "--quiet", "--force", "--yes", vg);
+  await machine.sh("losetup", "--detach", (await findLoop(machine.host, file)) ?? "");
 });

@@ -1,8 +1,13 @@
 import { BugError } from "../../core/errors.ts";
+import type { Host } from "../../core/host.ts";
 import type { Secret } from "../../core/secret.ts";
+import type { LowChunk } from "../../sls/low.ts";
 import { renderTemplate } from "../../sls/render.ts";
 import type { ApplyContext, LeaseRecord } from "../../states/state.ts";
+import { layerOfState } from "../../states/volume/layer.ts";
 import type { EngineDeps } from "./deps.ts";
+
+type StateCall = Pick<LowChunk, "fun" | "name" | "state">;
 
 /** What one state is given, and what it left behind. */
 export interface StateContext {
@@ -25,8 +30,15 @@ export function leaseLine({ leasedAt, usedAt, wipedAt }: LeaseRecord): string {
   return `key: leased ${timeOfDay(leasedAt)} used +${usedAt - leasedAt} ms wiped +${wipedAt - leasedAt} ms`;
 }
 
+/** Commands of single states of storage are told as those of their layer, as a whole volume's are. */
+function hostFor({ host, volumes }: EngineDeps, { state, fun, name }: StateCall): Host {
+  const called = `${state}.${fun}`;
+  const layer = layerOfState(called);
+  return layer === undefined || volumes === undefined ? host : volumes.stateHost(called, name, layer);
+}
+
 /** Makes the context of one state; `signal` ends its work. */
-export function makeContext(deps: EngineDeps, signal: AbortSignal): StateContext {
+export function makeContext(deps: EngineDeps, signal: AbortSignal, call: StateCall): StateContext {
   const notes: string[] = [];
   const held: Secret[] = [];
   const before = deps.leases.records().length;
@@ -37,10 +49,11 @@ export function makeContext(deps: EngineDeps, signal: AbortSignal): StateContext
       : {
           layerHost: volumes.layerHost,
           assertKeyKept: (options, volume) => volumes.assertKeyKept(context, volume, options),
+          escrowedUuid: (volume) => volumes.escrowedUuid(volume),
           forgetKey: (volume) => volumes.forgetKey(volume),
           beforeDown: volumes.beforeDown,
         }),
-    host: deps.host,
+    host: hostFor(deps, call),
     grains: deps.grains,
     pillar: deps.pillar,
     signal,

@@ -31,14 +31,17 @@ export interface EngineDeps {
     commit(key: string): Promise<void>;
     pending(key: string): Promise<Json | undefined>;
   };
-  /** What states of whole volumes need of the minion; left out, they do without. */
+  /** What states of volumes and their layers need of the minion; left out, they do without. */
   readonly volumes?: {
     readonly layerHost: (volume: string, layer: LayerKind) => Host;
+    /** The host with its commands told as those of a single state of storage. */
+    readonly stateHost: (state: string, subject: string, layer: LayerKind) => Host;
     readonly assertKeyKept: (
       context: ApplyContext,
       volume: VolumeSpec,
       options: { readonly force: boolean },
     ) => Promise<void>;
+    readonly escrowedUuid: (volume: string) => Promise<string>;
     readonly forgetKey: (volume: VolumeSpec) => Promise<string>;
     readonly beforeDown: NonNullable<ApplyContext["beforeDown"]>;
   };

@@ -164,10 +164,11 @@ async function guarded(work: () => Promise<Row>, { test, pendingOn }: Performanc
 
 async function withContext(
   deps: EngineDeps,
+  chunk: LowChunk,
   performance: Performance,
   work: (context: StateContext) => Promise<Row>,
 ): Promise<Row> {
-  const context = makeContext(deps, performance.signal);
+  const context = makeContext(deps, performance.signal, chunk);
   const row = await guarded(() => work(context), performance);
   const comment = [row.comment, ...context.lines()].filter((line) => line !== "").join("\n");
   try {
@@ -185,7 +186,7 @@ export async function perform(
   performance: Performance,
   deps: EngineDeps,
 ): Promise<Row> {
-  return withContext(deps, performance, (context) => attempts(chunk, state, context, performance, deps));
+  return withContext(deps, chunk, performance, (context) => attempts(chunk, state, context, performance, deps));
 }
 
 /** What a listener does at the end of a run. Never throws. */
@@ -195,7 +196,7 @@ export async function performReaction(
   performance: Performance,
   deps: EngineDeps,
 ): Promise<Row> {
-  return withContext(deps, performance, ({ context }) =>
+  return withContext(deps, chunk, performance, ({ context }) =>
     reaction(state, state.params.parse(chunk.params), context, performance.test),
   );
 }

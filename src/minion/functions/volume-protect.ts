@@ -14,7 +14,7 @@ const named = z.array(name).min(1).describe("Volumes, by name.");
 const LOCK_MS = 45_000;
 
 /** All volumes at once, each for a bounded time; waits for no other run of this machine. */
-async function lockAll(wanted: readonly string[], { volumes }: FunctionContext): Promise<FunctionResult> {
+async function lockAll(wanted: readonly string[], { volumes, states }: FunctionContext): Promise<FunctionResult> {
   const { lockVolume } = await import("../volume/lock.ts");
   const selected = await volumes.select(wanted);
   const rows = await Promise.all(
@@ -26,7 +26,7 @@ async function lockAll(wanted: readonly string[], { volumes }: FunctionContext):
         () => ({ result: false, comment: "", changes: {} }),
       );
       try {
-        const { result, comment, changes } = await Promise.race([lockVolume(context), late]);
+        const { result, comment, changes } = await Promise.race([lockVolume(context, () => states.running()), late]);
         return [volume.name, { result, comment: [...context.notes(), comment].join("\n"), changes }];
       } catch (error) {
         return [volume.name, { result: false, comment: errorText(error), changes: {} }];

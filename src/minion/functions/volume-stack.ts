@@ -1,11 +1,11 @@
 import { ConfigError } from "../../core/errors.ts";
 import type { JsonObject } from "../../core/json.ts";
 import { z } from "../../core/schema.ts";
+import { outerFirst } from "../../core/volume-nesting.ts";
 import { bringUp, type StackChanges } from "../../states/volume/bring-up.ts";
 import { destroy } from "../../states/volume/destroy.ts";
 import { takeDown } from "../../states/volume/take-down.ts";
 import { eachVolume } from "../volume/each.ts";
-import { downOrder, upOrder } from "../volume/order.ts";
 import { planVolume } from "../volume/plan.ts";
 import type { VolumeContext } from "../volume/runner.ts";
 import { defineFunction } from "./function.ts";
@@ -56,7 +56,7 @@ export const volumeStackFunctions = [
     params: z.strictObject({ names }),
     run: async (wanted, { volumes }) => {
       const data: Record<string, JsonObject> = {};
-      for (const volume of upOrder(await volumes.select(wanted.names))) {
+      for (const volume of outerFirst(await volumes.select(wanted.names))) {
         data[volume.name] = await planVolume(await volumes.context(volume));
       }
       return { data, retcode: Object.values(data).every(({ result }) => result === true) ? 0 : 1 };
@@ -72,9 +72,13 @@ export const volumeStackFunctions = [
     run: (wanted, context) =>
       eachVolume(context, {
         names: wanted.names,
-        order: upOrder,
-        work: async (volume) =>
-          outcome(await bringUp(volume, { mayFormat: true }), "provisioned and up", "up already: nothing was done"),
+        passes: [
+          {
+            order: "up",
+            work: async (volume) =>
+              outcome(await bringUp(volume, { mayFormat: true }), "provisioned and up", "up already: nothing was done"),
+          },
+        ],
       }),
   }),
   defineFunction<NamesParams>({
@@ -87,9 +91,13 @@ export const volumeStackFunctions = [
     run: (wanted, context) =>
       eachVolume(context, {
         names: wanted.names,
-        order: upOrder,
-        work: async (volume) =>
-          outcome(await bringUp(volume, { mayFormat: false }), "up", "up already: nothing was done"),
+        passes: [
+          {
+            order: "up",
+            work: async (volume) =>
+              outcome(await bringUp(volume, { mayFormat: false }), "up", "up already: nothing was done"),
+          },
+        ],
       }),
   }),
   defineFunction<DownParams>({
@@ -102,8 +110,12 @@ export const volumeStackFunctions = [
     run: (wanted, context) =>
       eachVolume(context, {
         names: wanted.names,
-        order: downOrder,
-        work: async (volume) => outcome(await down(volume, wanted), "down", "down already: nothing was done"),
+        passes: [
+          {
+            order: "down",
+            work: async (volume) => outcome(await down(volume, wanted), "down", "down already: nothing was done"),
+          },
+        ],
       }),
   }),
   defineFunction<DownParams>({
@@ -116,12 +128,16 @@ export const volumeStackFunctions = [
     run: (wanted, context) =>
       eachVolume(context, {
         names: wanted.names,
-        order: upOrder,
-        work: async (volume) => {
-          const stopped = await down(volume, wanted);
-          const started = await bringUp(volume, { mayFormat: false });
-          return outcome({ ...stopped, ...started }, "restarted", "restarted");
-        },
+        passes: [
+          { order: "down", work: async (volume) => outcome(await down(volume, wanted), "down", "down already") },
+          {
+            order: "up",
+            work: async (volume) => ({
+              changes: await bringUp(volume, { mayFormat: false }),
+              comment: "restarted",
+            }),
+          },
+        ],
       }),
   }),
   defineFunction<RemoveParams>({
@@ -137,15 +153,19 @@ export const volumeStackFunctions = [
       assertConfirmed(wanted);
       return eachVolume(context, {
         names: wanted.names,
-        order: downOrder,
-        work: async (volume) => {
-          const removed = await destroy(volume, { killHolders: wanted.kill_holders, force: wanted.force });
-          return outcome(
-            removed,
-            "keyslots" in removed ? "removed: its keyslots are erased" : "removed",
-            "there was nothing left to remove",
-          );
-        },
+        passes: [
+          {
+            order: "down",
+            work: async (volume) => {
+              const removed = await destroy(volume, { killHolders: wanted.kill_holders, force: wanted.force });
+              return outcome(
+                removed,
+                "keyslots" in removed ? "removed: its keyslots are erased" : "removed",
+                "there was nothing left to remove",
+              );
+            },
+          },
+        ],
       });
     },
   }),

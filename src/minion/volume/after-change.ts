@@ -1,6 +1,7 @@
 import { errorMessage } from "../../core/errors.ts";
 import type { HeaderReason } from "../../core/volume-header.ts";
 import { escrowHeader } from "./header.ts";
+import { dropRawHeader } from "./raw-header.ts";
 import type { VolumeContext } from "./runner.ts";
 
 /**
@@ -8,6 +9,8 @@ import type { VolumeContext } from "./runner.ts";
  * an older backup stays, and the next check sees that the digests differ and makes a new one.
  */
 export async function escrowAfter(context: VolumeContext, reason: HeaderReason): Promise<void> {
+  // a key of the volume was just used on this header: what was there before it is of no use
+  await dropRawHeader(context);
   try {
     await escrowHeader(context, reason);
   } catch (error) {

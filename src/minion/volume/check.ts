@@ -6,6 +6,7 @@ import { writeCheckNote } from "./check-note.ts";
 import { findDrift } from "./drift.ts";
 import { escrowHeader, listHeaders } from "./header.ts";
 import { inspectHeader, inspectVolume } from "./inspect.ts";
+import { dropRawHeader } from "./raw-header.ts";
 import type { VolumeContext } from "./runner.ts";
 import { type KeyTest, testStoredKey } from "./stored-key.ts";
 
@@ -49,6 +50,7 @@ export async function checkVolume(context: VolumeContext): Promise<CheckResult> 
   const { device, facts } = found;
   const [headers, unheard] = await tryList(context);
   const key = await testStoredKey(context, device, facts, headers);
+  if (key.kind === "opens") await dropRawHeader(context);
   const { report } = await inspectVolume(context);
   // two volume keys and their slots: nothing that anybody did to it
   const isUnderWay = isReencrypting(facts.header.metadata);

@@ -1,5 +1,5 @@
 import type { Json, JsonObject } from "../../core/json.ts";
-import type { VolumeSpec } from "../../states/volume/spec.ts";
+import { outerFirst } from "../../core/volume-nesting.ts";
 import { errorText } from "../error-text.ts";
 import type { FunctionContext, FunctionResult } from "../functions/function.ts";
 import type { VolumeContext } from "./runner.ts";
@@ -10,22 +10,38 @@ export interface VolumeOutcome {
   readonly changes: Readonly<Record<string, Json>>;
 }
 
-/** How one command goes over volumes. */
-export interface EachOptions {
-  readonly names: readonly string[];
-  readonly order: (volumes: readonly VolumeSpec[]) => readonly VolumeSpec[];
+/** One way over volumes. */
+export interface Pass {
+  /** `up`: one that lies inside of another after it; `down`: before it. */
+  readonly order: "down" | "up";
   readonly work: (context: VolumeContext) => Promise<VolumeOutcome>;
 }
 
-async function one(context: VolumeContext, work: EachOptions["work"]): Promise<JsonObject> {
+/** How one command goes over volumes. */
+export interface EachOptions {
+  readonly names: readonly string[];
+  /** One after the other, each over all volumes; one that failed is left out of the further ones. */
+  readonly passes: readonly Pass[];
+}
+
+/** What became of one volume so far. */
+interface Row {
+  readonly result: boolean;
+  readonly comment: string;
+  readonly changes: JsonObject;
+  readonly notes: readonly string[];
+  readonly ms: number;
+}
+
+async function one(context: VolumeContext, work: Pass["work"], before: Row | undefined): Promise<Row> {
   const { clock } = context.machine;
   const from = clock.monotonicMs();
-  const row = (result: boolean, comment: string, changes: JsonObject): JsonObject => ({
+  const row = (result: boolean, comment: string, changes: JsonObject): Row => ({
     result,
     comment,
-    changes,
-    notes: [...context.notes()],
-    ms: Math.round(clock.monotonicMs() - from),
+    changes: { ...before?.changes, ...changes },
+    notes: [...(before?.notes ?? []), ...context.notes()],
+    ms: (before?.ms ?? 0) + Math.round(clock.monotonicMs() - from),
   });
   try {
     const { comment, changes } = await work(context);
@@ -41,15 +57,21 @@ async function one(context: VolumeContext, work: EachOptions["work"]): Promise<J
  */
 export async function eachVolume(
   { volumes }: Pick<FunctionContext, "volumes">,
-  { names, order, work }: EachOptions,
+  { names, passes }: EachOptions,
 ): Promise<FunctionResult> {
   // the turn first: what comes later waits behind it, and the pillar is that of the moment
   return volumes.exclusively(async () => {
-    const chosen = order(await volumes.select(names));
-    const rows: Record<string, JsonObject> = {};
-    for (const volume of chosen) rows[volume.name] = await one(await volumes.context(volume), work);
+    const up = outerFirst(await volumes.select(names));
+    const rows = new Map<string, Row>();
+    for (const { order, work } of passes) {
+      for (const volume of order === "up" ? up : up.toReversed()) {
+        const before = rows.get(volume.name);
+        if (before?.result === false) continue;
+        rows.set(volume.name, await one(await volumes.context(volume), work, before));
+      }
+    }
     await volumes.settle();
-    const failed = Object.values(rows).some(({ result }) => result !== true);
-    return { data: rows, retcode: failed ? 1 : 0 };
+    const data = Object.fromEntries([...rows].map(([name, row]) => [name, { ...row, notes: [...row.notes] }]));
+    return { data, retcode: [...rows.values()].some(({ result }) => !result) ? 1 : 0 };
   });
 }

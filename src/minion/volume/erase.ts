@@ -3,6 +3,7 @@ import type { EscrowedHeader } from "../../core/volume-header.ts";
 import { isReencrypting } from "../../states/devices/luks-reencryption.ts";
 import { volumePlaces } from "../../states/volume/places.ts";
 import { keyPathOf } from "../../states/volume/spec.ts";
+import { provenContext } from "../../states/volume/stack-context.ts";
 import { takeDown } from "../../states/volume/take-down.ts";
 import { signErased } from "../../wire/erased-signature.ts";
 import { sameSession } from "../lease.ts";
@@ -10,6 +11,7 @@ import { assertKeyKept } from "./guard.ts";
 import { escrowHeader, listHeaders } from "./header.ts";
 import { readKeyslots } from "./keyslots.ts";
 import { type LuksDevice, requireLuks2, withLuksDevice } from "./luks-device.ts";
+import { dropRawHeader } from "./raw-header.ts";
 import type { VolumeOutcome } from "./rotate.ts";
 import type { VolumeContext } from "./runner.ts";
 
@@ -77,14 +79,14 @@ export async function eraseVolume(
       const version = isWhole ? (await escrowHeader(context, "erase")).version : 0;
       if (!options.force) await provenHeader(context, version);
       // proven above
-      const stack = { ...context, assertKeyKept: async () => {} };
-      const changes = await takeDown(stack, { killHolders: false, upTo: "luks" });
+      const changes = await takeDown(provenContext(context), { killHolders: false, upTo: "luks" });
       const { encrypted } = await volumePlaces(context.host, context.volume);
       if (encrypted !== path) throw new HostError("device-missing", `cannot erase "${path}": it is not there any more`);
       await onLuks.host.run(["cryptsetup", "erase", "--batch-mode", "--", path], { signal: context.signal });
       const left = readKeyslots(await requireLuks2(onLuks, path));
       if (left.length > 0)
         throw new HostError("still-different", `cannot erase "${path}": ${left.length} keyslots are left`);
+      await dropRawHeader(context);
       const numbers = slots.map(({ slot }) => slot);
       await tellErased(context, device, numbers);
       const killed = numbers.join(", ");

@@ -122,7 +122,7 @@ export async function inspectLvm(
     problems.push({ code: "wrong-disk", text: `two volume groups are called "${lvm.vg}"`, fatal: true });
   }
   const found = group === "ambiguous" ? undefined : group;
-  const missing = found === undefined ? 0 : found.pvUuids.length - found.devices.length;
+  const missing = found === undefined ? 0 : found.pvUuids.filter((uuid) => !found.seenUuids.includes(uuid)).length;
   if (missing > 0) {
     const text = `volume group "${lvm.vg}" misses ${missing} of its ${found?.pvUuids.length ?? 0} physical volumes`;
     problems.push({ code: "disk-missing", text, fatal: true });

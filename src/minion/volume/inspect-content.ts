@@ -3,7 +3,7 @@ import type { Host } from "../../core/host.ts";
 import type { LayerStatus } from "../../core/volume-status.ts";
 import type { VolumeProblem } from "../../core/volume-report.ts";
 import type { BlockDevice } from "../../states/devices/block-device.ts";
-import { type Mount, readMounts } from "../../states/devices/mount-table.ts";
+import { findMountOn, type Mount, mountAt, readMounts } from "../../states/devices/mount-table.ts";
 import { findSignatures, SIGNATURE_SPAN, type Signature } from "../../states/devices/signatures.ts";
 import { readSuperblock } from "../../states/devices/superblock.ts";
 import type { VolumePlaces } from "../../states/volume/places.ts";
@@ -45,7 +45,8 @@ export async function inspectContent(
   const isWrong = found !== undefined && found.kind !== fs.type;
   if (isWrong) problems.push({ code: "wrong-file-system", text: `it has ${found.kind}, not ${fs.type}`, fatal: true });
   const state = device === undefined ? "down" : found === undefined ? "not-provisioned" : isWrong ? "warn" : "up";
-  const use = ours[0] === undefined ? undefined : await spaceOf(host, ours[0].mountPoint);
+  const seen = ours.find((one) => mountAt(mounts, one.mountPoint) === one);
+  const use = seen === undefined ? undefined : await spaceOf(host, seen.mountPoint);
   const details = { type: found?.kind ?? fs.type, label: found?.label ?? "", uuid: found?.uuid ?? "", ...use };
   const layers = [layerStatus("fs", fs.type, state, { ...below, details })];
   if (mount !== undefined) layers.push(await inspectMount(context, mounts, ours, below, problems));
@@ -61,7 +62,8 @@ async function inspectMount(
 ): Promise<LayerStatus> {
   const point = volume.mount?.point ?? "";
   const real = (await host.realPath(point)) ?? point;
-  const there = mounts.findLast(({ mountPoint }) => mountPoint === real);
+  const found = findMountOn(mounts, real);
+  const there = found?.mount;
   const isOurs = there !== undefined && ours.includes(there);
   const { device, sub, base } = below;
   const options = there === undefined ? "" : there.options.join(",");
@@ -74,6 +76,16 @@ async function inspectMount(
       base,
       details: { mounted: false, source: there.source },
     });
+  }
+  if (found?.coveredBy !== undefined) {
+    const { source, mountPoint } = found.coveredBy;
+    problems.push({
+      code: "mount-covered",
+      text: `"${point}" is covered by ${source} on "${mountPoint}"`,
+      fatal: true,
+    });
+    const details = { mounted: true, coveredBy: mountPoint };
+    return layerStatus("mount", point, "warn", { device, sub, base, details });
   }
   const elsewhere = ours.map(({ mountPoint }) => mountPoint).filter((other) => other !== real);
   const state = isOurs

@@ -4,7 +4,7 @@ import { readLuksHeader } from "../../states/devices/luks-header.ts";
 import { isReencrypting, stopReencryption } from "../../states/devices/luks-reencryption.ts";
 import { bringUp } from "../../states/volume/bring-up.ts";
 import { volumePlaces } from "../../states/volume/places.ts";
-import type { StackContext } from "../../states/volume/stack-context.ts";
+import { provenContext, type StackContext } from "../../states/volume/stack-context.ts";
 import { takeDown } from "../../states/volume/take-down.ts";
 import type { VolumeOutcome } from "./rotate.ts";
 import type { VolumeContext } from "./runner.ts";
@@ -14,25 +14,48 @@ import { isVolumeLocked, mappingName } from "./suspended.ts";
 const DOWN_MS = 15_000;
 /** How long that may take. */
 const SUSPEND_MS = 10_000;
+/** How long a key may be on its way from the master to the kernel. */
+const IN_HAND_MS = 10_000;
+const LOOK_MS = 100;
 
 /** The same context, its commands ended at a deadline, and without the safeguard: a lock must be instant. */
 function within(context: StackContext, ms: number): StackContext {
   const signal = AbortSignal.any([context.signal, AbortSignal.timeout(ms)]);
-  return { ...context, assertKeyKept: async () => {}, signal, at: (layer) => ({ ...context.at(layer), signal }) };
+  const proven = provenContext(context);
+  return { ...proven, signal, at: (layer) => ({ ...proven.at(layer), signal }) };
 }
 
 const isOpen = async ({ host, volume }: VolumeContext) => (await findMapping(host, mappingName(volume))) !== undefined;
 
 /**
+ * Whether a run that had its key before the lock opens the volume now: a key is used as soon as it comes, and the master gives
+ * no further one, so it is looked at for as long as such a run may have one in hand.
+ */
+async function opensYet(context: VolumeContext, running: () => Promise<string | undefined>): Promise<boolean> {
+  const { clock } = context.machine;
+  const deadline = clock.monotonicMs() + IN_HAND_MS;
+  for (;;) {
+    const isRunning = (await running()) !== undefined;
+    // looked at after the run was: what ended in between has opened it
+    if (await isOpen(context)) return true;
+    if (!isRunning || clock.monotonicMs() >= deadline) return false;
+    await clock.sleep(LOOK_MS, context.signal);
+  }
+}
+
+/**
  * Takes the key of a volume out of this machine: stops dependents, unmounts, closes. When that is blocked or slow the
  * mapping is suspended instead, which wipes the key from the kernel's memory, and whatever uses the volume stands still.
- * Destroys nothing. Throws HostError `not-locked` when neither could be done.
+ * `running` tells who runs states on this machine: one that is closed may be about to be opened. Destroys nothing. Throws HostError `not-locked` when neither could be done.
  */
-export async function lockVolume(context: VolumeContext): Promise<VolumeOutcome> {
+export async function lockVolume(
+  context: VolumeContext,
+  running: () => Promise<string | undefined>,
+): Promise<VolumeOutcome> {
   const { volume, host } = context;
   if (volume.luks === undefined) return outcome("not encrypted: nothing to lock");
   if (await isVolumeLocked(host, volume)) return outcome("it was suspended already");
-  if (!(await isOpen(context))) return outcome("it was closed already");
+  if (!(await isOpen(context)) && !(await opensYet(context, running))) return outcome("it was closed already");
   let why = "";
   try {
     const changes = await takeDown(within(context, DOWN_MS), { killHolders: false, upTo: "luks", leaveDown: true });

@@ -9,11 +9,16 @@ function shortName([program, first = ""]: readonly [string, ...string[]]): strin
   return /^[a-z][A-Za-z]*$/u.test(first) ? `${base} ${first}` : base;
 }
 
+/** What a command is run for: a layer of a volume, or a single state of storage and what that is about. */
+export type CommandSubject =
+  | { readonly volume: string; readonly layer: LayerKind }
+  | { readonly state: string; readonly subject: string; readonly layer: LayerKind };
+
 /**
- * The host, with every command that is run written to the log with its volume, layer, duration and result:
+ * The host, with every command that is run written to the log with what it is run for, duration and result:
  * `cryptsetup luksOpen … exit 0 in 17 ms`. No further argument is written, nor anything that goes through a pipe.
  */
-export function loggedHost(host: Host, log: Logger, volume: string, layer: LayerKind): Host {
+export function loggedHost(host: Host, log: Logger, about: CommandSubject): Host {
   return {
     ...host,
     run: async (argv, options) => {
@@ -21,7 +26,7 @@ export function loggedHost(host: Host, log: Logger, volume: string, layer: Layer
       const from = performance.now();
       const tell = (result: string, facts: object) => {
         const ms = Math.round(performance.now() - from);
-        log.info({ volume, layer, ms, ...facts }, `${name} … ${result} in ${ms} ms`);
+        log.info({ ...about, ms, ...facts }, `${name} … ${result} in ${ms} ms`);
       };
       try {
         const result = await host.run(argv, options);

@@ -3,6 +3,7 @@ import { missingDevice } from "../../states/devices/block-device.ts";
 import { type LuksHeader, readLuksHeader } from "../../states/devices/luks-header.ts";
 import { isReencrypting } from "../../states/devices/luks-reencryption.ts";
 import { waitFor } from "../../states/devices/wait-for.ts";
+import { assertKnownLayer } from "../../states/volume/identity.ts";
 import { volumePlaces } from "../../states/volume/places.ts";
 import type { VolumeContext } from "./runner.ts";
 
@@ -47,7 +48,8 @@ async function activate(context: VolumeContext): Promise<readonly [string, ...st
 
 /**
  * Hands `use` the volume's LUKS device, open or not; layers below that are down are brought up for it, and taken down
- * again. Throws ConfigError `not-encrypted`, HostError `device-missing`, `no-luks`, and `reencrypting` unless `use` is fit for that.
+ * again. Throws ConfigError `not-encrypted`, HostError `device-missing`, `no-luks`, `wrong-device` for a header that is not the
+ * one that the volume came up with here, and `reencrypting` unless `use` is fit for that.
  */
 export async function withLuksDevice<T>(
   context: VolumeContext,
@@ -67,6 +69,8 @@ export async function withLuksDevice<T>(
       throw missingDevice(`cannot find the LUKS device of volume "${volume.name}"`, encrypted ?? "");
     }
     const { uuid, metadata } = await requireLuks2(context, encrypted);
+    // names swap: no keyslot of another's disk is ever touched
+    await assertKnownLayer(context, volume.name, "LUKS", encrypted, uuid);
     if (!whileReencrypting && isReencrypting(metadata)) {
       throw new HostError(
         "reencrypting",

@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import { ConfigError, HostError } from "../../core/errors.ts";
 import { Secret } from "../../core/secret.ts";
 import type { EscrowedHeader } from "../../core/volume-header.ts";
@@ -12,6 +11,7 @@ import { keyFileDirectories, withKeyFile } from "../key-file.ts";
 import { escrowHeader, fetchHeader, listHeaders } from "./header.ts";
 import { readDiskFingerprint } from "./inspect.ts";
 import { readLuksFacts } from "./inspect-luks.ts";
+import { dropRawHeader, keepRawHeader } from "./raw-header.ts";
 import { planRestore, type Present, type RestorePlan } from "./restore-plan.ts";
 import type { VolumeContext } from "./runner.ts";
 import { type KeyTest, testStoredKey } from "./stored-key.ts";
@@ -94,7 +94,7 @@ function choose(volume: string, headers: readonly EscrowedHeader[], version: num
 /**
  * Puts a header out of escrow back on its device, and proves that the stored key opens it. Whatever speaks against it (another
  * device, another volume key, a mapping that could break) is an error before anything is written; what is there now goes
- * into escrow first, or, when it does not read, into a file of the minion's own. A restored header that no stored key
+ * into escrow first, or, when it does not read, into a file of the minion's own until a key opens the restored one. A restored header that no stored key
  * opens is taken back. Throws HostError `restore-refused`, `restore-not-proven`, ConfigError `no-header`.
  */
 export async function restoreHeader(given: VolumeContext, options: RestoreOptions): Promise<Restored> {
@@ -115,7 +115,7 @@ export async function restoreHeader(given: VolumeContext, options: RestoreOption
   }
   const bytes = await fetchHeader(context, header);
   const before = present.kind === "sound" ? await escrowHeader(context, "restore") : undefined;
-  if (before === undefined) await keepRaw(context, encrypted, header.bytes);
+  const raw = before === undefined ? await keepRawHeader(context, encrypted, header.bytes) : undefined;
   await write(context, encrypted, bytes);
   const facts = await readLuksFacts(host, encrypted);
   if (facts?.digest !== header.digest) {
@@ -129,6 +129,9 @@ export async function restoreHeader(given: VolumeContext, options: RestoreOption
       hint: "the header that was there before is back in its place",
     });
   }
+  if (key.kind === "opens" || key.kind === "older") await dropRawHeader(context);
+  else if (raw !== undefined)
+    context.note(`what was left of the header before is in ${raw} until a key opens this one`);
   context.note(`header ${header.version} was restored to ${encrypted}`);
   return { ...result, before: before?.version ?? 0, key };
 }
@@ -146,15 +149,4 @@ async function write({ host, machine, signal }: VolumeContext, device: string, b
     ] as const;
     await host.run(argv, { signal });
   });
-}
-
-/** What is left of a header that does not read, in one file a volume: its keyslots may still be of use. */
-async function keepRaw(context: VolumeContext, device: string, length: number): Promise<void> {
-  const { host, machine, volume } = context;
-  const bytes = await host.readRange(device, 0, length);
-  if (bytes === undefined) return;
-  const path = join(machine.config.stateDir, "volumes", `${volume.name}.header-before-restore`);
-  await host.makeDirectory(join(machine.config.stateDir, "volumes"), 0o700);
-  await host.writeFile(path, bytes, { mode: 0o600 });
-  context.note(`what was left of the header before is in ${path}`);
 }

@@ -11,7 +11,9 @@ import type { Leases } from "../lease.ts";
 import type { Patience } from "../link.ts";
 import type { Machine } from "../machine.ts";
 import { describeHolder } from "../run-lock.ts";
+import { escrowedUuid } from "./escrowed-uuid.ts";
 import { loggedHost } from "./logged-host.ts";
+import { dropRawHeader } from "./raw-header.ts";
 
 /** What works on one volume: a state's context whose commands are logged with volume and layer, and the way to the master. */
 export interface VolumeContext extends ApplyContext {
@@ -61,7 +63,7 @@ export function createVolumeRunner(machine: Machine, options: VolumeRunnerOption
     volume,
     machine,
     patience,
-    host: loggedHost(host, log, volume.name, layer),
+    host: loggedHost(host, log, { volume: volume.name, layer }),
     grains,
     pillar,
     signal,
@@ -83,9 +85,11 @@ export function createVolumeRunner(machine: Machine, options: VolumeRunnerOption
     },
     forgetKey: async () => {
       const { forgetKey } = await import("./forget.ts");
+      await dropRawHeader({ host, machine, volume });
       return forgetKey(backing.master, volume, patience);
     },
     beforeDown: async (how, ending) => target.leave(how, ending),
+    escrowedUuid: async (name) => (backing.master === undefined ? "" : escrowedUuid(backing.master, name, patience)),
     master: () => {
       if (backing.master !== undefined) return backing.master;
       throw new TransportError("no-master", "cannot do this without a master", { hint: "run it without --local" });

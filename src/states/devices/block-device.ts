@@ -124,6 +124,16 @@ export async function readSlaves(host: Host, kernelName: string): Promise<readon
   return (await host.readDirectory(`${SYS_BLOCK}/${kernelName}/slaves`)) ?? [];
 }
 
+/** Kernel names of the devices that are stacked on one. */
+export async function readHolders(host: Host, kernelName: string): Promise<readonly string[]> {
+  return (await host.readDirectory(`${SYS_BLOCK}/${kernelName}/holders`)) ?? [];
+}
+
+/** Of devices that all show the same content, those that no other of them lies on: of a multipath device the map, not its paths. */
+export function topmost<T extends Pick<BlockDevice, "holders" | "kernelName">>(devices: readonly T[]): readonly T[] {
+  return devices.filter(({ holders }) => !devices.some(({ kernelName }) => holders.includes(kernelName)));
+}
+
 /** The device-mapper device of that name, by its kernel name; undefined when there is none. */
 export async function findMapping(
   host: Host,

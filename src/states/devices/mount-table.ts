@@ -2,6 +2,9 @@ import type { Host } from "../../core/host.ts";
 
 /** One mount, from /proc/self/mountinfo (proc(5)). */
 export interface Mount {
+  /** Numbers of the mount and of the one that it lies on. */
+  readonly id: string;
+  readonly parent: string;
   /** `major:minor` of the file system's device. */
   readonly number: string;
   readonly mountPoint: string;
@@ -18,12 +21,21 @@ const unescape = (text: string): string =>
 export function parseMountInfo(text: string): readonly Mount[] {
   return text.split("\n").flatMap((line) => {
     const [before = "", after = ""] = line.split(" - ", 2);
-    const [, , number, , mountPoint, options] = before.split(" ");
+    const [id, parent, number, , mountPoint, options] = before.split(" ");
     const [fsType, source, superOptions = ""] = after.split(" ");
-    if (number === undefined || mountPoint === undefined || options === undefined) return [];
+    if (
+      id === undefined ||
+      parent === undefined ||
+      number === undefined ||
+      mountPoint === undefined ||
+      options === undefined
+    )
+      return [];
     if (fsType === undefined || source === undefined) return [];
     return [
       {
+        id,
+        parent,
         number,
         mountPoint: unescape(mountPoint),
         fsType,
@@ -37,6 +49,53 @@ export function parseMountInfo(text: string): readonly Mount[] {
 /** Everything mounted, in the kernel's order: of several mounts on one point the last one is seen. */
 export async function readMounts(host: Host): Promise<readonly Mount[]> {
   return parseMountInfo((await host.readFile("/proc/self/mountinfo"))?.toString("utf8") ?? "");
+}
+
+/**
+ * The mount that a path without links leads into, as the kernel walks it: from the root down, at each directory into what
+ * is mounted there on the mount before. A mount that is covered by a later one on a directory above it is never reached.
+ */
+export function mountAt(mounts: readonly Mount[], path: string): Mount | undefined {
+  const ids = new Set(mounts.map(({ id }) => id));
+  const names = path.split("/").filter((name) => name !== "");
+  let at: Mount | undefined;
+  for (let depth = 0; depth <= names.length; depth += 1) {
+    const directory = `/${names.slice(0, depth).join("/")}`;
+    const here = mounts.filter(({ mountPoint }) => mountPoint === directory);
+    // several on one point lie on each other
+    for (let step = 0; step <= here.length; step += 1) {
+      const below = at;
+      const next = here.findLast((mount) =>
+        below === undefined ? !ids.has(mount.parent) || mount.parent === mount.id : mount.parent === below.id,
+      );
+      if (next === undefined || next === at) break;
+      at = next;
+    }
+  }
+  return at;
+}
+
+/** A mount that is there, and what covers it: then no path leads to it. */
+export interface MountOn {
+  readonly mount: Mount;
+  readonly coveredBy: Mount | undefined;
+}
+
+/** What is mounted on a directory: what is seen there, else one that is covered. Undefined when nothing is. */
+export function findMountOn(mounts: readonly Mount[], directory: string): MountOn | undefined {
+  const seen = mountAt(mounts, directory);
+  if (seen?.mountPoint === directory) return { mount: seen, coveredBy: undefined };
+  const mount = mounts.findLast(({ mountPoint }) => mountPoint === directory);
+  return mount && { mount, coveredBy: seen };
+}
+
+/** The mounts below a directory that a path leads to. */
+export function mountsBelow(mounts: readonly Mount[], directory: string): readonly Mount[] {
+  const prefix = directory === "/" ? "/" : `${directory}/`;
+  return mounts.filter(
+    (mount) =>
+      mount.mountPoint !== "/" && mount.mountPoint.startsWith(prefix) && mountAt(mounts, mount.mountPoint) === mount,
+  );
 }
 
 /** Paths of the devices and files that the kernel swaps to. */

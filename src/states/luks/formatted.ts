@@ -10,7 +10,7 @@ import { type LuksHeader, readLuksHeader } from "../devices/luks-header.ts";
 import { findLuksToken, readLuksToken, writeLuksToken } from "../devices/luks-token.ts";
 import { absolutePath, lowerUuid, secretRef } from "../devices/storage-params.ts";
 import { type ApplyContext, type Change, type CheckContext, defineState, type LeasedKey } from "../state.ts";
-import { assertKnownLayer } from "../volume/identity.ts";
+import { assertKnownLayer, assertNeverMade } from "../volume/identity.ts";
 
 /** A random 256-bit key needs no slow key derivation. */
 const MACHINE_KDF = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"] as const;
@@ -275,6 +275,8 @@ export const luksFormatted = defineState({
   apply: async (wanted, context, changes) => {
     const device = await requireBlockDevice(context.host, wanted.name);
     if (changes.some(({ field }) => field === "luks")) {
+      const isBlank = (await readLuksHeader(context.host, device.path)).kind === "none";
+      if (isBlank && wanted.volume !== undefined) await assertNeverMade(context, wanted.volume);
       await exclusively(device.identity, () =>
         context.lease(wanted.key, "format", { device: device.path }, (key) => formatWith(wanted, context, device, key)),
       );

@@ -1,18 +1,15 @@
-import { isJsonObject } from "../../core/json.ts";
 import type { Host } from "../../core/host.ts";
 import { z } from "../../core/schema.ts";
 import { formatSize } from "../../core/units.ts";
-import { findContents } from "../devices/blank.ts";
-import { type BlockDevice, wrongDevice } from "../devices/block-device.ts";
+import { wrongDevice } from "../devices/block-device.ts";
 import {
   findLogicalVolume,
   findUnusedVolume,
   logicalVolumePath,
   requireLogicalVolume,
 } from "../devices/logical-volume.ts";
-import { readLuksHeader } from "../devices/luks-header.ts";
+import { findLoss } from "../devices/loss.ts";
 import { lowerUuid, lvmName } from "../devices/storage-params.ts";
-import { readSuperblock } from "../devices/superblock.ts";
 import { type ApplyContext, defineState } from "../state.ts";
 
 const params = z
@@ -26,18 +23,6 @@ const params = z
   })
   .refine(({ vg, vgname }) => (vg === undefined) !== (vgname === undefined), "give vgname (or vg)");
 type Params = z.infer<typeof params>;
-
-/** What would be lost with the device: nothing when it is blank, or LUKS whose keyslots are erased. */
-async function findLoss(host: Host, device: BlockDevice, lose: string | undefined): Promise<string | undefined> {
-  const luks = await readLuksHeader(host, device.path);
-  if (luks.kind === "valid") {
-    const { version, uuid, metadata } = luks.header;
-    const slots = isJsonObject(metadata["keyslots"]) ? Object.keys(metadata["keyslots"]).length : 0;
-    return uuid === lose || (version === 2 && slots === 0) ? undefined : findContents(host, device);
-  }
-  const uuid = luks.kind === "none" ? (await readSuperblock(host, device.path))?.uuid : undefined;
-  return uuid !== undefined && uuid === lose ? undefined : findContents(host, device);
-}
 
 async function assertNoLoss({ name, lose }: Params, host: Host, group: string, kernelName: string): Promise<void> {
   const loss = await findLoss(host, await requireLogicalVolume(host, group, name, kernelName), lose);

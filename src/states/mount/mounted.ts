@@ -1,12 +1,12 @@
 import { HostError } from "../../core/errors.ts";
-import type { Host } from "../../core/host.ts";
 import { z } from "../../core/schema.ts";
 import { findContents, findUse } from "../devices/blank.ts";
 import { type BlockDevice, missingDevice, requireBlockDevice, wrongDevice } from "../devices/block-device.ts";
-import { isMountOf, type Mount, readMounts } from "../devices/mount-table.ts";
+import { findMountOn, isMountOf, type Mount, mountsBelow, readMounts } from "../devices/mount-table.ts";
 import { absolutePath } from "../devices/storage-params.ts";
 import { readSuperblock } from "../devices/superblock.ts";
 import { type Change, type CheckContext, defineState } from "../state.ts";
+import { mountCovered } from "./covered.ts";
 import { findFstabLine, formatFstabLine, type FstabEntry, readFstab, setFstabLine, writeFstab } from "./fstab.ts";
 
 /** A journal that is replayed on a slow disk takes its time, and must not be cut short. */
@@ -41,9 +41,22 @@ const entryOf = (wanted: Params): FstabEntry => ({
   options: [...new Set([...optionsOf(wanted), "noauto", "nofail"])],
 });
 
-async function findMount(host: Host, mountPoint: string): Promise<Mount | undefined> {
-  const real = (await host.realPath(mountPoint)) ?? mountPoint;
-  return (await readMounts(host)).findLast((mount) => mount.mountPoint === real);
+/** What is mounted there. Throws HostError `mount-covered` for what no path leads to any more (I9). */
+function findMount(mounts: readonly Mount[], real: string): Mount | undefined {
+  const found = findMountOn(mounts, real);
+  if (found?.coveredBy === undefined) return found?.mount;
+  throw mountCovered(real, found.mount, found.coveredBy);
+}
+
+/** Mounting must not take from sight what is mounted further down (I9). */
+function assertNothingBelow(wanted: Params, mounts: readonly Mount[], real: string): void {
+  const [below] = mountsBelow(mounts, real);
+  if (below === undefined) return;
+  const finding = `would cover ${below.source}, which is mounted on "${below.mountPoint}"`;
+  throw new HostError("would-cover", `cannot mount "${wanted.device}" on "${wanted.name}": it ${finding}`, {
+    hint: "unmount that first: what is mounted inside comes up last",
+    facts: { path: wanted.device, finding },
+  });
 }
 
 /** A device that has another file system, or none yet, is told apart before anything is mounted. */
@@ -70,7 +83,9 @@ async function checkMount(wanted: Params, context: CheckContext): Promise<readon
   const { host } = context;
   const { name } = wanted;
   const device = await requireBlockDevice(host, wanted.device);
-  const mount = await findMount(host, name);
+  const mounts = await readMounts(host);
+  const real = (await host.realPath(name)) ?? name;
+  const mount = findMount(mounts, real);
   if (mount !== undefined) {
     if (await isMountOf(host, mount, device)) return compareOptions(mount, wanted);
     throw wrongDevice(
@@ -84,6 +99,7 @@ async function checkMount(wanted: Params, context: CheckContext): Promise<readon
   if (elsewhere !== undefined) {
     throw wrongDevice(`cannot mount "${wanted.device}" on "${name}": it ${elsewhere}`, wanted.device, elsewhere);
   }
+  assertNothingBelow(wanted, mounts, real);
   const point = await host.stat(name);
   if (point === undefined && !wanted.mkmnt) {
     throw new HostError("no-mount-point", `cannot mount on "${name}": there is no such directory`, {

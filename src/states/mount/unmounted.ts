@@ -1,10 +1,10 @@
 import { HostError } from "../../core/errors.ts";
-import type { Host } from "../../core/host.ts";
 import { z } from "../../core/schema.ts";
 import { busyDevice, readBlockDevice, wrongDevice } from "../devices/block-device.ts";
-import { isMountOf, type Mount, readMounts } from "../devices/mount-table.ts";
+import { findMountOn, isMountOf, mountsBelow, readMounts } from "../devices/mount-table.ts";
 import { absolutePath } from "../devices/storage-params.ts";
 import { type Change, type CheckContext, defineState } from "../state.ts";
+import { mountCovered } from "./covered.ts";
 import { findFstabLine, readFstab, removeFstabLine, writeFstab } from "./fstab.ts";
 
 /** What was written and is not on the disk yet goes there first. */
@@ -19,14 +19,12 @@ const params = z.strictObject({
 });
 type Params = z.infer<typeof params>;
 
-async function findMountsBelow(host: Host, real: string): Promise<readonly Mount[]> {
-  return (await readMounts(host)).filter(({ mountPoint }) => mountPoint.startsWith(`${real}/`));
-}
-
 async function checkMount({ name, device }: Params, { host }: CheckContext): Promise<readonly Change[]> {
   const real = (await host.realPath(name)) ?? name;
-  const mount = (await readMounts(host)).findLast(({ mountPoint }) => mountPoint === real);
-  if (mount === undefined) return [];
+  const mounts = await readMounts(host);
+  const found = findMountOn(mounts, real);
+  if (found === undefined) return [];
+  const { mount, coveredBy } = found;
   const block = device === undefined ? undefined : await readBlockDevice(host, device);
   // by number, since one device has many names; by name for one that has gone
   const isSame =
@@ -35,7 +33,8 @@ async function checkMount({ name, device }: Params, { host }: CheckContext): Pro
     const what = `${mount.source} (${mount.fsType}) is mounted there`;
     throw wrongDevice(`cannot unmount "${device}" from "${name}": ${what}`, device ?? "", what);
   }
-  const [below] = await findMountsBelow(host, real);
+  if (coveredBy !== undefined) throw mountCovered(name, mount, coveredBy);
+  const [below] = mountsBelow(mounts, real);
   if (below !== undefined) throw busyDevice(name, "unmount", `has ${below.source} mounted on "${below.mountPoint}"`);
   return [{ field: "mounted", from: mount.source, to: null }];
 }

@@ -3,9 +3,11 @@ import type { Json } from "../../core/json.ts";
 import { startDependents, stopDependents, runningDependents } from "./dependents.ts";
 import { giveUpRemoval } from "./destroy.ts";
 import { growVolume } from "./grow.ts";
-import { rememberVolume, resolveVolume } from "./identity.ts";
+import { assertNeverMade, readKnownVolume, rememberVolume, resolveVolume } from "./identity.ts";
+import { assertOuterMounted } from "./outer.ts";
 import { changeName, isMountedHere, type Part, stackSteps } from "./parts.ts";
 import { volumePlaces } from "./places.ts";
+import { isProvisioned } from "./provisioned.ts";
 import { rollBack, type Undo } from "./roll-back.ts";
 import { targetOf } from "./spec.ts";
 import { type StackContext, withVolume } from "./stack-context.ts";
@@ -100,6 +102,13 @@ async function resolve(declared: StackContext, changes: Record<string, Json>): P
   }
 }
 
+/** One that is to be made whole, from the bottom: not when there is one of its name elsewhere. */
+async function assertNew(context: StackContext): Promise<void> {
+  const { name, luks } = context.volume;
+  if (luks === undefined || (await readKnownVolume(context, name)) !== undefined) return;
+  if (!(await isProvisioned(context))) await assertNeverMade(context, name);
+}
+
 /**
  * Brings a volume up from the bottom, each layer by its own single state, then its dependents in order, once the mount is
  * proven to be this volume's (I9). What is up already is left alone: then `{}` is returned and no process was
@@ -114,7 +123,9 @@ export async function bringUp(declared: StackContext, options: BringUpOptions): 
   const undo: Undo[] = [];
   let failure: HostError | undefined;
   await stopStrays(context.at("dependents"), changes);
+  await assertOuterMounted(context.at("mount"));
   await giveUpRemoval(context);
+  if (options.mayFormat) await assertNew(context);
   try {
     let places = await volumePlaces(context.host, volume);
     for (const { layer, parts } of stackSteps(volume)) {

@@ -2,6 +2,8 @@ import { HostError } from "../../core/errors.ts";
 import { isJsonObject, type Json } from "../../core/json.ts";
 import { type BlockDevice, findMapping, readBlockDevice, wrongDevice } from "../devices/block-device.ts";
 import { findUse } from "../devices/blank.ts";
+import { findLoop } from "../devices/loop-device.ts";
+import { findLoss } from "../devices/loss.ts";
 import { readLuksHeader } from "../devices/luks-header.ts";
 import { keyslotsOf } from "../devices/luks-slots.ts";
 import { findVolumeGroup } from "../devices/lvm-scan.ts";
@@ -111,6 +113,23 @@ async function assertOwn(context: StackContext, device: BlockDevice | undefined)
   });
 }
 
+/** Throws HostError `wrong-device` for a loop file with anything in it that is not the volume's own: it would be deleted (I2). */
+async function assertNothingElse(context: StackContext, device: BlockDevice | undefined): Promise<void> {
+  const { host, volume } = context;
+  if (device === undefined || volume.loop === undefined || volume.lvm !== undefined) return;
+  const own = await contentUuid(context, device);
+  // a removal that was cut short may have left half a header
+  const begun = await context.pending(journalKey(volume.name));
+  if (own !== "" || (begun !== undefined && notedUuid(begun) !== "")) return;
+  const loss = await findLoss(host, device, undefined);
+  if (loss === undefined) return;
+  const what = `"${volume.loop.file}" ${loss}, and is not this volume's; nothing was changed`;
+  throw new HostError("wrong-device", `cannot remove volume "${volume.name}": ${what}`, {
+    hint: "correct the pillar; with --force the file is deleted with all that is in it",
+    facts: { path: volume.loop.file, finding: loss },
+  });
+}
+
 async function noteBegin(context: StackContext, device: BlockDevice | undefined, force: boolean): Promise<Note> {
   const key = journalKey(context.volume.name);
   const begun = await context.pending(key);
@@ -206,16 +225,26 @@ async function removeLayers(context: StackContext, note: Note, changes: Changes)
     if (found.length > 0) changes["logical volume"] = { old: `/dev/${vg}/${lv}`, new: "removed" };
     await removeEmptyGroup(context.at("vg"), changes);
   }
-  if (loop !== undefined) {
-    const detached = resource(loopDetached);
-    const params = detached.params.parse({ name: loop.file });
-    const at = context.at("loop");
-    const found = await detached.check(params, at);
-    if (found.length > 0) await detached.apply(params, at, found);
-    const isThere = (await host.stat(loop.file)) !== undefined;
-    await host.remove(loop.file);
-    if (isThere) changes["loop file"] = { old: loop.file, new: "removed" };
+  if (loop !== undefined) await removeLoop(context.at("loop"), loop.file, changes);
+}
+
+/** Detaches and deletes the file; one in which a volume group has other volumes stays. */
+async function removeLoop(context: StackContext, file: string, changes: Changes): Promise<void> {
+  const { host, volume } = context;
+  const path = await findLoop(host, file);
+  const device = path === undefined ? undefined : await readBlockDevice(host, path);
+  const loss = device && volume.lvm && (await findLoss(host, device, undefined));
+  if (loss !== undefined) {
+    context.note(`the file ${file} stays: it ${loss}`);
+    return;
   }
+  const detached = resource(loopDetached);
+  const params = detached.params.parse({ name: file });
+  const found = await detached.check(params, context);
+  if (found.length > 0) await detached.apply(params, context, found);
+  const isThere = (await host.stat(file)) !== undefined;
+  await host.remove(file);
+  if (isThere) changes["loop file"] = { old: file, new: "removed" };
 }
 
 /**
@@ -227,7 +256,10 @@ export async function destroy(context: StackContext, options: DestroyOptions): P
   const { volume } = context;
   const changes: Changes = {};
   const device = await reachContent(context);
-  if (!options.force) await assertOwn(context, device);
+  if (!options.force) {
+    await assertOwn(context, device);
+    await assertNothingElse(context, device);
+  }
   const note = await noteBegin(context, device, options.force);
   context.reached("unprovision:noted");
   try {

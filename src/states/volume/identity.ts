@@ -2,7 +2,13 @@ import { HostError } from "../../core/errors.ts";
 import type { Host } from "../../core/host.ts";
 import { z } from "../../core/schema.ts";
 import { findContents } from "../devices/blank.ts";
-import { describeKernelName, listBlockDevices, readBlockDevice, readDeviceSize } from "../devices/block-device.ts";
+import {
+  describeKernelName,
+  listBlockDevices,
+  readBlockDevice,
+  readDeviceSize,
+  topmost,
+} from "../devices/block-device.ts";
 import { readLuksHeader } from "../devices/luks-header.ts";
 import { readLvmLabel } from "../devices/lvm-label.ts";
 import { findVolumeGroup, SKIPPED_DEVICES } from "../devices/lvm-scan.ts";
@@ -25,6 +31,8 @@ export type KnownVolume = z.infer<typeof knownSchema>;
 
 type Named = Pick<VolumeSpec, "name">;
 const noteKey = (name: string): string => `volume-identity:${name}`;
+/** Noted from the end of unprovision until it comes up anew: what the master has in escrow of it counts for nothing. */
+const removedKey = (name: string): string => `volume-removed:${name}`;
 
 /**
  * What this machine knows of a volume that it brought up before; undefined for one that it never did, and after it was
@@ -74,12 +82,33 @@ export async function rememberVolume(context: ApplyContext & { readonly volume: 
   const fsUuid = content === undefined ? "" : ((await readSuperblock(host, content))?.uuid ?? "");
   const known: KnownVolume = { luksUuid, fsUuid, bases };
   const before = await context.pending(noteKey(volume.name));
-  if (JSON.stringify(before) !== JSON.stringify(known)) await context.begin(noteKey(volume.name), known);
+  if (JSON.stringify(before) === JSON.stringify(known)) return;
+  await context.begin(noteKey(volume.name), known);
+  if ((await context.pending(removedKey(volume.name))) !== undefined) await context.commit(removedKey(volume.name));
 }
 
 /** Forgets a volume: what is at its place may be made anew. For the end of unprovision alone. */
 export async function forgetVolume(context: ApplyContext, { name }: Named): Promise<void> {
+  await context.begin(removedKey(name), true);
   await context.commit(noteKey(name));
+}
+
+/**
+ * Before a volume is made that this machine knows nothing of: throws HostError `known-elsewhere` when the master has a LUKS
+ * header of it in escrow, since then its disk is somewhere else or its header is gone, and this machine has only lost its notes.
+ * Throws TransportError when the master cannot be asked.
+ */
+export async function assertNeverMade(context: ApplyContext, volume: string): Promise<void> {
+  if (context.escrowedUuid === undefined || (await readKnownVolume(context, volume)) !== undefined) return;
+  if ((await context.pending(removedKey(volume))) !== undefined) return;
+  const luksUuid = await context.escrowedUuid(volume);
+  if (luksUuid === "") return;
+  const target = targetOf(context.grains, volume);
+  const what = `the master has a header of it in escrow (LUKS UUID ${luksUuid}), and there is no such header in its place`;
+  throw new HostError("known-elsewhere", `cannot make volume "${volume}": ${what}`, {
+    hint: `attach the right disk, or put its header back: latchkey volume header restore ${target}; to give the data up: latchkey volume unprovision ${target}`,
+    facts: { volume, luksUuid },
+  });
 }
 
 /** Throws HostError `wrong-device` when the layer that is to be made, or used, is not the one that the volume had. */
@@ -142,8 +171,6 @@ async function findPlaces(host: Host, uuids: readonly string[]): Promise<Readonl
       if (!(error instanceof HostError)) throw error;
     }
   }
-  const topmost = (places: readonly Place[]) =>
-    places.filter(({ holders }) => !places.some(({ kernelName }) => holders.includes(kernelName)));
   return new Map([...found].map(([uuid, places]) => [uuid, topmost(places).map(({ path }) => path)]));
 }
 

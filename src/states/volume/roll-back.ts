@@ -4,7 +4,7 @@ import { stopDependents } from "./dependents.ts";
 import { downParts } from "./down-parts.ts";
 import type { Part } from "./parts.ts";
 import { volumePlaces } from "./places.ts";
-import type { StackContext } from "./stack-context.ts";
+import { provenContext, type StackContext } from "./stack-context.ts";
 
 /** Something that was begun on the way up. */
 export type Undo =
@@ -44,7 +44,7 @@ async function takeBack(context: StackContext, undo: Undo): Promise<string | und
  * throws: the failure that led here is the one that counts.
  */
 export async function rollBack(context: StackContext, undos: readonly Undo[]): Promise<void> {
-  const calm = unaborted(context);
+  const calm = unaborted(provenContext(context));
   const done: string[] = [];
   try {
     for (const undo of undos.toReversed()) {

@@ -10,7 +10,7 @@ import { LAYERS, type LayerKind } from "./layer.ts";
 import { isMountedHere, stackParts } from "./parts.ts";
 import { volumePlaces } from "./places.ts";
 import { unaborted } from "./roll-back.ts";
-import { type StackContext, withVolume } from "./stack-context.ts";
+import { provenContext, type StackContext, withVolume } from "./stack-context.ts";
 import { unmount } from "./unmount.ts";
 
 /** How a volume is taken down. */
@@ -125,7 +125,7 @@ export async function takeDown(declared: StackContext, options: TakeDownOptions)
   const downed: Downed = { dependents: [], parts: [] };
   if (await isClosing(context, options)) await context.assertKeyKept?.({ force: options.force === true });
   try {
-    await down(context, options, changes, downed);
+    await down(provenContext(context), options, changes, downed);
   } catch (thrown) {
     if (options.leaveDown !== true) await putBack(context, downed);
     throw thrown;

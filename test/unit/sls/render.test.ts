@@ -4,10 +4,11 @@ import { ConfigError } from "../../../src/core/errors.ts";
 import { thrownBy } from "../thrown-by.ts";
 import { renderTemplate } from "../../../src/sls/render.ts";
 
+const VOLUMES = { app: { mount: { point: "/srv/d/app" } }, log: {}, d: { mount: { point: "/srv/d" } } };
 const context = {
   id: "m1",
   grains: { os: "Debian" },
-  pillar: { a: { b: 1 }, empty: null, list: [1, 2], text: "x <y>" },
+  pillar: { a: { b: 1 }, empty: null, list: [1, 2], text: "x <y>", volumes: VOLUMES },
 };
 const render = (text: string) => renderTemplate(text, "dir/f.sls", context);
 
@@ -21,6 +22,8 @@ test.each([
   ["{{#if pillar.no.such}}y{{else}}n{{/if}}", "n"],
   ['{{#if (eq grains.os "Debian")}}deb{{/if}}', "deb"],
   ["{{#each pillar.list}}{{@index}}:{{this}} {{../id}};{{/each}}", "0:1 m1;1:2 m1;"],
+  ["{{#each (volume_order pillar.volumes)}}{{this}} {{/each}}", "d app log "],
+  ["{{#each (volume_order pillar.none)}}{{this}}{{/each}}", ""],
   ["{{{{raw}}}}{{x}}{{{{/raw}}}}", "{{x}}"],
 ])("%s renders", (text, expected) => {
   expect(render(text)).toBe(expected);

@@ -214,3 +214,38 @@ test("progress counts states and names the next", async () => {
   await run("x:\n  test.nop: []\ny:\n  test.nop: []\n", depsWith([]), { progress });
   expect(seen).toEqual(["0/2 test.nop x", "1/2 test.nop y", "2/2 "]);
 });
+
+test("commands of a single state of storage are run on the host of its layer, those of others are not", async () => {
+  const asked: string[] = [];
+  const state = (name: string): AnyState =>
+    defineState({
+      name,
+      summary: "A state.",
+      kind: "action",
+      params: z.strictObject({ name: z.string() }),
+      predict: async () => ({ result: null, changes: {}, comment: "" }),
+      act: async (_wanted, context) => {
+        await context.host.run(["true"]);
+        return { result: true, changes: {}, comment: "" };
+      },
+    });
+  const hostOf = (name: string): Host => ({
+    ...host,
+    run: async () => {
+      asked.push(name);
+      return { exitCode: 0, stdout: "", stderr: "", durationMs: 1, truncated: false, pid: 1 };
+    },
+  });
+  const deps = depsWith([state("luks.looked"), state("other.looked")], {
+    host: hostOf("plain"),
+    volumes: {
+      layerHost: () => unscripted(),
+      stateHost: (name, subject, layer) => hostOf(`${name} ${subject} ${layer}`),
+      assertKeyKept: async () => unscripted(),
+      escrowedUuid: async () => unscripted(),
+      forgetKey: async () => unscripted(),
+    },
+  });
+  await run("a:\n  luks.looked: []\nb:\n  other.looked: []\n", deps);
+  expect(asked).toEqual(["luks.looked a luks", "plain"]);
+});

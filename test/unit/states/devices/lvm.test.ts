@@ -1,9 +1,13 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
+import { inspectLvm } from "../../../../src/minion/volume/inspect-base.ts";
 import { ProtocolError } from "../../../../src/core/errors.ts";
 import { LVM_UUID, newLvmUuid } from "../../../../src/states/devices/base62-uuid.ts";
 import { lvmCrc } from "../../../../src/states/devices/crc32.ts";
 import { parseLvmLabel } from "../../../../src/states/devices/lvm-label.ts";
+import { findVolumeGroup } from "../../../../src/states/devices/lvm-scan.ts";
+import { volumePlaces } from "../../../../src/states/volume/places.ts";
+import { parseVolume } from "../../../../src/states/volume/spec.ts";
 import { readVolumeGroup } from "../../../../src/states/devices/lvm-metadata.ts";
 import { parseLvmText } from "../../../../src/states/devices/lvm-text.ts";
 import { FakeHost } from "../../../fakes/fake-host.ts";
@@ -114,6 +118,42 @@ test("a changed byte in label, header or text is damage, never another group", a
 test("no label is none", () => {
   expect(parseLvmLabel(Buffer.alloc(2048))).toEqual({ kind: "none" });
   expect(parseLvmLabel(Buffer.alloc(10))).toEqual({ kind: "none" });
+});
+
+/** A disk by two paths, and the map over them: all three show the same physical volume. */
+function multipath(text: string): FakeHost {
+  const host = new FakeHost();
+  for (const [name, holder] of [
+    ["dm-0", undefined],
+    ["sda", "dm-0"],
+    ["sdb", "dm-0"],
+  ] as const) {
+    host.file(`/dev/${name}`, disk(text, 512)).file(`/sys/class/block/${name}/size`, "131072\n");
+    if (holder !== undefined) host.directory(`/sys/class/block/${name}/holders/${holder}`);
+  }
+  return host;
+}
+
+test("of a multipath device the map alone counts as a physical volume", async () => {
+  expect(await findVolumeGroup(multipath(TEXT), "vg0")).toEqual({ ...GROUP, devices: ["/dev/dm-0"], seenUuids: [PV] });
+});
+
+test("two copies of a physical volume of which none lies on the other both count", async () => {
+  const host = multipath(TEXT);
+  await host.remove("/dev/dm-0");
+  await host.remove("/sys/class/block/dm-0/size");
+  await host.remove("/sys/class/block/dm-0");
+  expect((await findVolumeGroup(host, "vg0"))?.devices).toEqual(["/dev/sda", "/dev/sdb"]);
+});
+
+test("a physical volume that is missing is missed, however many paths another one has", async () => {
+  const other = "zzzzzz-0123-4567-89ab-cdef-0123-456789";
+  const host = multipath(
+    TEXT.replace("pe_count = 15\n}\n", `pe_count = 15\n}\npv1 {\nid = "${other}"\npe_start = 2048\npe_count = 15\n}\n`),
+  );
+  const volume = parseVolume("data-1", { disk: ["/dev/dm-0", "/dev/gone"], lvm: { vg: "vg0" } });
+  const { problems } = await inspectLvm({ host, volume }, await volumePlaces(host, volume), []);
+  expect(problems.map(({ text }) => text)).toEqual(['volume group "vg0" misses 1 of its 2 physical volumes']);
 });
 
 test("random metadata text never does worse than a ProtocolError", () => {

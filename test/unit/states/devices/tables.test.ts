@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { parseMountInfo } from "../../../../src/states/devices/mount-table.ts";
+import { findMountOn, mountAt, mountsBelow, parseMountInfo } from "../../../../src/states/devices/mount-table.ts";
 import { findSignatures } from "../../../../src/states/devices/signatures.ts";
 import { parseExtSuperblock, parseXfsSuperblock } from "../../../../src/states/devices/superblock.ts";
 import { findFstabLine, formatFstabLine, removeFstabLine, setFstabLine } from "../../../../src/states/mount/fstab.ts";
@@ -10,14 +10,56 @@ test("mountinfo, with optional fields and escaped names", () => {
     "40 22 7:3 / /mnt/a\\040place ro,nodev - xfs /dev/loop3 rw\nnonsense\n";
   expect(parseMountInfo(text)).toEqual([
     {
+      id: "22",
+      parent: "1",
       number: "254:1",
       mountPoint: "/",
       fsType: "ext4",
       source: "/dev/root",
       options: ["rw", "relatime", "errors=remount-ro"],
     },
-    { number: "7:3", mountPoint: "/mnt/a place", fsType: "xfs", source: "/dev/loop3", options: ["ro", "nodev", "rw"] },
+    {
+      id: "40",
+      parent: "22",
+      number: "7:3",
+      mountPoint: "/mnt/a place",
+      fsType: "xfs",
+      source: "/dev/loop3",
+      options: ["ro", "nodev", "rw"],
+    },
   ]);
+});
+
+/** Each mount as `id parent mountPoint`. */
+const table = (...rows: readonly string[]) =>
+  parseMountInfo(
+    rows
+      .map((row) => row.split(" "))
+      .map(([id, parent, point]) => `${id} ${parent} 7:${id} / ${point} rw - ext4 /dev/loop${id} rw`)
+      .join("\n"),
+  );
+const NESTED = ["22 1 /", "30 22 /srv/data", "31 30 /srv/data/app"];
+const COVERED = ["22 1 /", "31 22 /srv/data/app", "30 22 /srv/data"];
+
+test.each([
+  ["nested", NESTED, "/srv/data/app", "31", undefined],
+  ["nested, below it", NESTED, "/srv/data/app/x", undefined, undefined],
+  ["covered by a later mount on a directory above", COVERED, "/srv/data/app", "31", "30"],
+  ["what covers it", COVERED, "/srv/data", "30", undefined],
+  ["several on one point", ["22 1 /", "30 22 /a", "31 30 /a"], "/a", "31", undefined],
+  ["a root on another", ["1 1 /", "22 1 /", "30 22 /a"], "/a", "30", undefined],
+  ["no mount of the root, as in a chroot", ["30 9 /a", "31 30 /a/b"], "/a/b", "31", undefined],
+])("I9: what is mounted on a directory: %s", (_what, rows, path, mount, coveredBy) => {
+  const found = findMountOn(table(...rows), path);
+  expect([found?.mount.id, found?.coveredBy?.id]).toEqual([mount, coveredBy]);
+});
+
+test("a path leads into the mount that covers others", () => {
+  expect(mountAt(table(...COVERED), "/srv/data/app/x")?.id).toBe("30");
+  expect(mountAt(table(...NESTED), "/srv/data/app/x")?.id).toBe("31");
+  expect(mountsBelow(table(...NESTED), "/srv/data").map(({ id }) => id)).toEqual(["31"]);
+  expect(mountsBelow(table(...COVERED), "/srv/data")).toEqual([]);
+  expect(mountsBelow(table(...COVERED.slice(0, 2)), "/srv/data").map(({ id }) => id)).toEqual(["31"]);
 });
 
 test("fstab: the line of the same mount point is replaced, all else stays", () => {
