@@ -77,7 +77,9 @@ export async function rekey(options: RekeyOptions): Promise<RekeyReport> {
   reached?.("started");
   for await (const stored of versions.all())
     await attempt(run, stored.entry.key, async () => rekeyVersion(run, stored));
-  for (const file of await listPillarFiles(options.roots)) {
+  const { files, unclear } = await listPillarFiles(options.roots);
+  run.failed.push(...unclear);
+  for (const file of files) {
     await attempt(run, `${file.root}/${file.path}`, async () => options.lane.run(async () => rekeyFile(run, file)));
   }
   for (const header of (await options.headers?.sealed()) ?? [])
