@@ -105,3 +105,20 @@ test.each([
   expect(await lint()).toContainEqual(expect.objectContaining({ kind: "not-understood", file: `${root}/db.sls` }));
   await expect(dropIdentities(desk())).rejects.toThrow(`${root}/db.sls`);
 });
+
+test.each([
+  ["a comment that names the tag", (value: string) => `a: !secret # was !secret of 2025\n  ${value}\n`],
+  ["an anchor on the next line", (value: string) => `a: !secret\n  &x ${value}\nb: *x\n`],
+  ["a comment above the value", (value: string) => `a: !secret # of /srv\n  ${value} # after\n`],
+])("%s between tag and value is kept by a rekey, and the pillar says the same", async (_, text) => {
+  const file = join(root, "hosts/web1.yaml");
+  const old = await sealed("hunter2");
+  writeFileSync(file, text(old));
+  await renewIdentity(desk());
+  expect(await rekey(desk())).toMatchObject({ rekeyed: [file], failed: [] });
+  const next = /"-----BEGIN.*?"/u.exec(readFileSync(file, "utf8"))?.[0] ?? "";
+  expect(next).not.toBe(old);
+  expect(readFileSync(file, "utf8")).toBe(text(next));
+  const node = (await new PillarTree([root]).compile("web1", {})).secrets.get("a");
+  expect(node).toMatchObject({ armored: JSON.parse(next) });
+});
