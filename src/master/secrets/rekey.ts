@@ -163,7 +163,7 @@ async function rekeyFile(run: Run, file: PillarFileEntry) {
   reached?.("sealed");
   const next = replaceSealed(text, path, places, (value) => armored.get(value) ?? value);
   if (next === undefined) {
-    throw new ConfigError("not-understood", "it would say something else: write each secret as `!secret \"...\"`");
+    throw new ConfigError("not-understood", 'it would say something else: write each secret as `!secret "..."`');
   }
   if ((await readHostFile(root, path)).revision !== revision) {
     throw new ConfigError("rekey-conflict", "it was changed meanwhile: run it again");
