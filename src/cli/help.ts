@@ -61,6 +61,13 @@ Examples:
   latchkey audit verify --witness
   latchkey audit export audit.jsonl
   latchkey audit verify audit.jsonl --fingerprint SHA256:…      anywhere, without a master`,
+  backup: `
+The master writes the file itself, while it works on. What it encrypts is of use with its identities alone, so keep those and
+the trees too, apart from it; docs/BACKUP.md says how to restore. A backup from before a rotation lacks the newest key.
+
+Examples:
+  latchkey backup /mnt/backup/store.db
+  latchkey backup /mnt/backup/store.db --force`,
   identity: `
 The file stays one that stock age reads: \`age -d -i age.key\` asks for the passphrase. The master takes it from
 --passphrase-fd, else from the systemd credential "latchkey-passphrase", else it asks on its terminal.
