@@ -99,10 +99,8 @@ describe.skipIf(lacks("age"))("the break-glass page, followed with stock tools",
       return { names: found.map(({ name }) => name), opened };
     };
     const key = Buffer.from((await current("format")) ?? []);
-    const rotation = {
-      ...{ id: "web1", path: "made", volume: "data", luksUuid: "u", from: 1, keepOld: false, slot: -1 },
-      ...{ begunAt: 1, changedAt: 1 },
-    };
+    const place = { id: "web1", path: "made", volume: "data", luksUuid: "u" };
+    const rotation = { ...place, from: 1, keepOld: false, slot: -1, begunAt: 1, changedAt: 1 };
     await versions.mint("web1", "made", (to) =>
       putRecord(rotationKey("web1", "made"), { ...rotation, to, state: "pending", aside: [to] }),
     );

@@ -31,12 +31,12 @@ test("a backup made while leases are recorded restores a master that serves the 
   const minion = { identity, connection } as Parameters<typeof leaseKey>[0];
   const key = await leaseKey(minion, PATH, "format");
   expect(key).toBeInstanceOf(Buffer);
-  let stop = false;
+  const stopping = new AbortController();
   const herd = Array.from({ length: 4 }, async () => {
-    while (!stop) expect(await leaseKey(minion, PATH)).toEqual(key);
+    while (!stopping.signal.aborted) expect(await leaseKey(minion, PATH)).toEqual(key);
   });
   const report = await backUp(one);
-  stop = true;
+  stopping.abort();
   await Promise.all(herd);
 
   expect(report).toMatchObject({ secretVersions: 1, minionKeys: 1, fingerprint: one.master.fingerprint });

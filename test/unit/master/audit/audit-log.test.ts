@@ -273,9 +273,9 @@ test("under steady load checkpoints are made all the same, and who asks for one 
     clock: { ...systemClock, monotonicMs: () => monotonicMs },
     ...signs(master),
   });
-  let stop = false;
+  const stopping = new AbortController();
   const worker = async () => {
-    while (!stop) await log.append(fact("a"));
+    while (!stopping.signal.aborted) await log.append(fact("a"));
   };
   const workers = Array.from({ length: 16 }, worker);
   await expect.poll(() => log.checkpoint?.seq ?? 0, { timeout: 5000 }).toBeGreaterThanOrEqual(256);
@@ -289,7 +289,7 @@ test("under steady load checkpoints are made all the same, and who asks for one 
   await log.append(fact("c"));
   await log.append(fact("d"));
   expect(log.checkpoint?.seq).toBeGreaterThanOrEqual(seq);
-  stop = true;
+  stopping.abort();
   await Promise.all(workers);
   await log.close();
 });
