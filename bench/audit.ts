@@ -14,7 +14,12 @@ export async function measureAudit(): Promise<number> {
   const directory = mkdtempSync(join(tmpdir(), "latchkey-bench-audit-"));
   const store = new SqliteStore(join(directory, "store.db"));
   const identity = generateIdentity();
-  const log = await AuditLog.open({ store, clock: systemClock, sign: (message) => identity.sign.sign(message) });
+  const log = await AuditLog.open({
+    store,
+    clock: systemClock,
+    sign: (message) => identity.sign.sign(message),
+    signKey: identity.public.signKey,
+  });
   try {
     let written = 0;
     const begun = performance.now();

@@ -125,6 +125,8 @@ function whatText({ kind, actor, subject, data }: AuditRecord): string {
     case "rotation-reverted":
     case "rotation-rolled-back":
       return rotationText(data);
+    case "store-backed-up":
+      return `to ${word(data["path"])}`;
     case "key-forgotten":
       return `${about}${word(data["path"])} of ${word(data["volume"])}, versions up to ${number(data["through"])}`;
     case "volume-command": {

@@ -14,6 +14,7 @@ import type { JsonObject } from "../core/json.ts";
 import { z } from "../core/schema.ts";
 import type { Context } from "./context.ts";
 import { sanitiseLine } from "./format/sanitise.ts";
+import { timeText } from "./format/table.ts";
 import { documentText } from "./output.ts";
 import type { Rooms } from "./rooms.ts";
 
@@ -120,12 +121,14 @@ function witnessText({ id, checkpoint, problem }: WitnessAnswer, { paint }: Cont
 
 function verdictText(found: AuditVerification, context: Context): string {
   const { paint } = context;
-  const { records, checkpoints, head, faults, witnesses } = found;
+  const { records, checkpoints, head, endedAt, faults, witnesses } = found;
   const lines = faults.map((fault) => `${paint("red", "fault")}: ${sanitiseLine(fault)}\n`);
   const walked = `${records} records and ${checkpoints} signed checkpoints, the last record is ${head.seq}`;
   if (faults.length === 0) lines.push(`${paint("green", "verified")}: ${walked}\n`);
   else lines.push(`${paint("red", "NOT verified")}: ${faults.length} faults in ${walked}\n`);
   lines.push(`hash of record ${head.seq}: ${head.hash || "unknown"}\n`);
+  if (endedAt !== undefined)
+    lines.push(`its end was signed at ${timeText(endedAt)}: of what came later it knows nothing\n`);
   if (witnesses.length > 0) lines.push("witnesses:\n", ...witnesses.map((answer) => witnessText(answer, context)));
   return lines.join("");
 }

@@ -61,6 +61,13 @@ Examples:
   latchkey audit verify --witness
   latchkey audit export audit.jsonl
   latchkey audit verify audit.jsonl --fingerprint SHA256:…      anywhere, without a master`,
+  backup: `
+The master writes the file itself, while it works on. What it encrypts is of use with its identities alone, so keep those and
+the trees too, apart from it; docs/BACKUP.md says how to restore. A backup from before a rotation lacks the newest key.
+
+Examples:
+  latchkey backup /mnt/backup/store.db
+  latchkey backup /mnt/backup/store.db --force`,
   identity: `
 The file stays one that stock age reads: \`age -d -i age.key\` asks for the passphrase. The master takes it from
 --passphrase-fd, else from the systemd credential "latchkey-passphrase", else it asks on its terminal.
@@ -69,7 +76,8 @@ Examples:
   latchkey identity protect
   systemd-ask-password -n | latchkey identity protect --passphrase-fd 0`,
   secret: `
-A value is never an argument: it comes from standard input, or is typed without being shown.
+A value is never an argument: it comes from standard input, or is typed without being shown. \`show\` needs
+allow_secret_show: true in the master's configuration.
 
 Examples:
   latchkey secret list
@@ -121,7 +129,8 @@ Examples:
   latchkey volume start db1                bring up what is provisioned; never formats
   latchkey volume unprovision db1/data     erase its keyslots and remove it; asks for its name`,
   pillarEdit: `
-Opens the host's pillar file in $VISUAL or $EDITOR with its secrets decrypted. The plaintext lives in memory (tmpfs)
+Opens the host's pillar file in $VISUAL or $EDITOR, its secrets decrypted where the master's configuration permits it
+(allow_secret_show: true), else as ciphertext, which may stay or be replaced. Plaintext lives in memory (tmpfs)
 in a directory for you alone, and is overwritten and removed when you are done, also when the editor crashes.
 A mistake opens the editor again with the error on top; leave the file untouched then to give up.
 

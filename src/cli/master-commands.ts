@@ -55,6 +55,14 @@ export function addMasterCommands(program: Command, { context, end }: Setup): vo
     const { lintPillar } = await import("./pillar-lint.ts");
     end(await lintPillar(formatOf(options), context()));
   });
+  withOut(program.command("backup").description("copy the running master's store into a file, whole and proven"))
+    .argument("<file>", "a new file on the master's machine, best on another disk")
+    .option("--force", "replace a file that is there")
+    .addHelpText("after", HELP.backup)
+    .action(async (file: string, { force, ...options }: OutOption & { force?: true }) => {
+      const { backUpMaster } = await import("./backup.ts");
+      end(await backUpMaster(file, context(), { force: force ?? false, format: formatOf(options) }));
+    });
   program
     .command("events")
     .description("follow what happens at the master")

@@ -10,3 +10,17 @@ export type LeasePurpose = (typeof LEASE_PURPOSES)[number];
 export function isLeasePurpose(word: string): word is LeasePurpose {
   return LEASE_PURPOSES.some((purpose) => purpose === word);
 }
+
+/** What a minion says that a leased key did; `used` where the word would say less than the purpose. */
+export const LEASE_OUTCOMES = ["opened", "formatted", "checked", "grown", "used", "failed"] as const;
+export type LeaseOutcome = (typeof LEASE_OUTCOMES)[number];
+
+/** What is done when the use of a key for this purpose ended well. */
+export const OUTCOME_OF: Readonly<Record<LeasePurpose, LeaseOutcome>> = {
+  open: "opened",
+  format: "formatted",
+  check: "checked",
+  grow: "grown",
+  rotate: "used",
+  recovery: "used",
+};

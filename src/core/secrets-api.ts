@@ -118,6 +118,7 @@ export interface LintFinding {
     | "broken-pillar"
     | "host-without-pillar"
     | "missing-recipient"
+    | "not-understood"
     | "older-identity"
     | "plain-key-material"
     | "rekey-unfinished"

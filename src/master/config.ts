@@ -56,8 +56,8 @@ export const masterConfigSchema = z.strictObject({
   problem_webhook: z.url({ protocol: /^https?$/u }).optional(),
   /** File of certificates (PEM) that are believed for `problem_webhook` besides those that Node brings. */
   problem_webhook_ca: absolute.optional(),
-  /** Whether `latchkey secret show` and `latchkey pillar edit` may show secrets in plain to who holds the control socket. */
-  allow_secret_show: z.boolean().default(true),
+  /** Whether `latchkey secret show` and `latchkey pillar edit` show secrets in plain to who holds the control socket. */
+  allow_secret_show: z.boolean().default(false),
   /** age recipients (`age1…`) that can open every secret of the store without the master, for the worst day. */
   recovery_recipients: z.array(z.string().startsWith("age1")).default([]),
 });

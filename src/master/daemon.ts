@@ -12,6 +12,7 @@ import { type FileRoots, openRoots } from "../sls/file-roots.ts";
 import type { MasterEndpoint, MasterEndpointOptions } from "../wire/endpoints.ts";
 import { listenMaster } from "../wire/master-endpoint.ts";
 import type { AskPassphrase } from "./age-identity-file.ts";
+import { backUp } from "./backup.ts";
 import { type ControlApi, serveControlApi } from "./api/control-api.ts";
 import { ROOT } from "./audit/actor.ts";
 import type { AuditLog } from "./audit/audit-log.ts";
@@ -330,6 +331,19 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
         audit: { seq: audit.head.seq, failing: audit.trouble ?? null },
         nextBootFails: volumes.failing(acceptedIds()),
       }),
+      backUp: async (request) =>
+        backUp(
+          {
+            store,
+            audit,
+            clock,
+            stateDir: config.state_dir,
+            fingerprint: identity.fingerprint,
+            recipients: pillar.versions.recipients,
+            keepToo: [...config.pillar_roots.base, ...config.file_roots.base, config.release_policy],
+          },
+          request,
+        ),
       compilePillar: compile,
       extend: (app) => {
         pillar.extend(app, {

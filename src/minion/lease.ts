@@ -1,10 +1,11 @@
+import { CANARY_PATH } from "../core/canary.ts";
 import type { Clock } from "../core/clock.ts";
 import { openSealed } from "../core/crypto/sealed-secret.ts";
 import { generateDhKey } from "../core/crypto/x25519.ts";
 import { AuthError, ConfigError, ProtocolError, TransportError } from "../core/errors.ts";
 import type { Identity } from "../core/identity.ts";
 import type { Secret } from "../core/secret.ts";
-import type { LeasePurpose } from "../core/lease-purpose.ts";
+import { type LeaseOutcome, type LeasePurpose, OUTCOME_OF } from "../core/lease-purpose.ts";
 import type { ApplyContext, LeasedKey, LeaseRecord, LeaseSubject } from "../states/state.ts";
 import type { MasterConnection } from "../wire/endpoints.ts";
 import { signLease, signReceipt } from "../wire/lease-signature.ts";
@@ -65,7 +66,7 @@ export function createLeases(options: LeaseOptions): Leases {
   const records: LeaseRecord[] = [];
   const receipts = new Set<Promise<unknown>>();
 
-  const sendReceipt = (leaseId: string, outcome: "used" | "failed", tookMs: number): void => {
+  const sendReceipt = (leaseId: string, outcome: LeaseOutcome, tookMs: number): void => {
     // on the run's own time, but not on its way: the key is wiped already
     const patience = { waitMs: RECEIPT_WAIT_MS, signal: AbortSignal.any([]) };
     const receipt = { leaseId, outcome, wiped: true, tookMs };
@@ -82,12 +83,13 @@ export function createLeases(options: LeaseOptions): Leases {
     const leasedAt = clock.now();
     const begunAt = clock.monotonicMs();
     let usedAt = leasedAt;
-    let outcome: "used" | "failed" = "failed";
+    let outcome: LeaseOutcome = "failed";
     try {
       const key: LeasedKey = { secret, generated: allowed.generated, version: allowed.version };
       usedAt = clock.now();
       const result = await use(key);
-      outcome = "used";
+      // a canary opens nothing, though it goes the way of a key that does
+      outcome = path === CANARY_PATH ? "used" : OUTCOME_OF[purpose];
       return result;
     } finally {
       secret.wipe();

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Clock } from "../core/clock.ts";
 import { AuthError, errorMessage } from "../core/errors.ts";
 import type { Identity } from "../core/identity.ts";
+import { LEASE_OUTCOMES } from "../core/lease-purpose.ts";
 import type { Logger } from "../core/log.ts";
 import { z } from "../core/schema.ts";
 import { signReceipt } from "../wire/lease-signature.ts";
@@ -11,7 +12,7 @@ import type { Link } from "./link.ts";
 
 const receiptSchema = z.strictObject({
   leaseId: z.string().regex(/^[0-9a-f-]{1,80}$/u),
-  outcome: z.enum(["used", "failed"]),
+  outcome: z.enum(LEASE_OUTCOMES),
   wiped: z.boolean(),
   tookMs: z.number().nonnegative(),
 });

@@ -74,7 +74,7 @@ export class Witness {
 
   async #keep(master: PublicIdentity, checkpoint: Checkpoint): Promise<void> {
     const { log } = this.#options;
-    if (!isSigned(checkpoint, master.signKey)) {
+    if (!isSigned("checkpoint", checkpoint, master.signKey)) {
       log.error({ seq: checkpoint.seq }, "the master sent a checkpoint of its audit log that it has not signed");
       return;
     }

@@ -16,26 +16,24 @@ export interface SecretPlace {
   /** Offsets of the whole: tag, anchor, value. */
   readonly start: number;
   readonly end: number;
-  /** `!secret`, an anchor if there is one, and the space before the value. */
+  /** All that stands before the value: `!secret`, an anchor or a comment if there is one, space and line breaks. */
   readonly head: string;
 }
 
-const HEAD = /^!secret(?:[ \t]+&[^\s,[\]{}]+)?\s*/u;
-
-function placeOf(text: string, { path, text: value, start, end, line }: YamlScalar): SecretPlace {
-  const whole = text.slice(start, end).trimEnd();
-  const head = HEAD.exec(whole)?.[0] ?? "!secret ";
+function placeOf(text: string, { path, text: value, start, valueStart, end, line }: YamlScalar): SecretPlace {
+  const written = text.slice(valueStart, end).trimEnd();
+  const head = text.slice(start, valueStart);
   const lineStart = text.lastIndexOf("\n", start - 1) + 1;
   const indent = /^[ \t]*/u.exec(text.slice(lineStart))?.[0] ?? "";
   return {
     path: path.join(":"),
     line,
     value,
-    written: whole.slice(head.length),
+    written,
     indent,
     start,
-    end: start + whole.length,
-    head: `${head.trimEnd()} `,
+    end: written === "" ? start + head.trimEnd().length : valueStart + written.length,
+    head: /\s$/u.test(head) ? head : `${head} `,
   };
 }
 
@@ -48,6 +46,11 @@ const ANY = () => "";
 export function secretPlaces(text: string, file: string): readonly SecretPlace[] {
   const { scalars } = parseYamlDocument(text, file, { tags: { "!secret": ANY, "!generate": ANY }, secretive: true });
   return scalars.filter(({ tag }) => tag === "!secret").map((scalar) => placeOf(text, scalar));
+}
+
+/** A comment that stands behind the `|` of a block, and is kept behind the line that takes its place; "" without one. */
+export function blockComment(written: string): string {
+  return /^[|>][-+0-9]*([ \t]+#[^\r\n]*)/u.exec(written)?.[1] ?? "";
 }
 
 /** A text as one line of YAML: double quotes, everything that is not plainly visible escaped. */
@@ -131,7 +134,7 @@ export function sealEdit(
   return rewrite(text, secretPlaces(text, file), (place) => {
     const edit = queue.shift();
     if (edit === undefined || edit.kind === "sealed") return text.slice(place.start, place.end);
-    if (edit.kind === "changed") return place.head + quoteYaml(armoredOf(edit));
+    if (edit.kind === "changed") return place.head + quoteYaml(armoredOf(edit)) + blockComment(place.written);
     return place.head + (fits(edit.old, place, text) ? edit.old.written : quoteYaml(edit.old.value));
   });
 }

@@ -3,7 +3,7 @@ import { ConfigError } from "../core/errors.ts";
 import { isJsonObject, type Json, type JsonObject } from "../core/json.ts";
 import type { TaggedNode } from "../sls/yaml.ts";
 import { parseYamlDocument, type YamlDocument } from "../sls/yaml.ts";
-import { quoteYaml } from "./edit-text.ts";
+import { blockComment, quoteYaml } from "./edit-text.ts";
 
 const PLAIN_KEY = /^(?!(?:true|false|yes|no|on|off|null|y|n)$)[a-z_][a-z0-9_-]*$/iu;
 /** A tagged value as text that no plain value can be: it begins with a NUL. */
@@ -34,10 +34,18 @@ function withValue(value: Json | undefined, [key, ...rest]: readonly string[], s
 function replaced(text: string, document: YamlDocument, path: string, written: string): string | undefined {
   const scalar = document.scalars.find((each) => each.path.join(":") === path);
   if (!scalar) return undefined;
-  const { start, end } = scalar;
-  const length = text.slice(start, end).trimEnd().length;
+  const { tag, start, valueStart, end } = scalar;
+  const old = text.slice(valueStart, end).trimEnd();
   const blank = text[start - 1] === ":" ? " " : "";
-  return text.slice(0, start) + blank + written + text.slice(start + length);
+  if (tag === "") return text.slice(0, start) + blank + written + text.slice(valueStart + old.length);
+  // what stands between the tag and its value, an anchor or a comment, stays between them
+  const tagEnd = start + tag.length;
+  const between = text.slice(tagEnd, valueStart);
+  const behind = old === "" ? tagEnd + between.trimEnd().length : valueStart + old.length;
+  const [newTag = "", value] = written.split(/ (.*)/su, 2);
+  const gap = old === "" ? `${between.trimEnd()} ` : between;
+  const now = value === undefined ? between.trimEnd() : gap + value + blockComment(old);
+  return text.slice(0, start) + blank + newTag + now + text.slice(behind);
 }
 
 /** Lines that say `written` below the keys, the first one indented so far. */

@@ -24,8 +24,9 @@ export interface YamlScalar {
   /** The scalar's text, quotes and folding resolved. */
   readonly text: string;
   readonly style: "plain" | "quoted" | "block";
-  /** Offsets in UTF-16 units: of the tag (or of the value where there is none), and after the value. */
+  /** Offsets in UTF-16 units: of the tag (or of the value where there is none), of the value, and after it. */
   readonly start: number;
+  readonly valueStart: number;
   readonly end: number;
   readonly line: number;
 }
@@ -51,12 +52,23 @@ export interface YamlDocument {
 /** Most values that aliases may unfold to, and deepest nesting. */
 const MAX_VALUES = 1_000_000;
 const MAX_DEPTH = 200;
+/** What may stand between two nodes: a comment, an anchor, a tag; each begins with its sign. */
+const PROPERTIES = /(?<![^\s])#[^\n]*|&[^\s,[\]{}]+|![^\s,[\]{}]*/gu;
 const CORE_TAG = /^tag:yaml\.org,2002:(str|int|float|bool|null|map|seq)$/u;
 
 interface Places {
   readonly line: number;
   readonly entries: Map<string | number, number>;
   readonly odd: Set<string>;
+}
+
+interface MapKey {
+  readonly key: string;
+  /** Not written as a string. */
+  readonly odd: boolean;
+  /** Offsets of its first character and behind its last. */
+  readonly at: number;
+  readonly end: number;
 }
 
 class Reader {
@@ -93,6 +105,7 @@ class Reader {
     if (this.#weight > MAX_VALUES) throw this.error(`aliases unfold to more than ${MAX_VALUES} values`, offset);
   }
 
+  /** `at` is behind whatever stands before the node's own tag and anchor. */
   value(node: Node | null, path: readonly (string | number)[], at: number): Json {
     if (path.length > MAX_DEPTH) throw this.error(`nested deeper than ${MAX_DEPTH}`, at);
     const start = node?.range?.[0] ?? at;
@@ -100,7 +113,7 @@ class Reader {
     if (node === null) return null;
     if (isAlias(node)) return this.#alias(node.source, start);
     const before = this.#weight;
-    const value = this.#content(node, path, start);
+    const value = this.#content(node, path, start, at);
     if ("anchor" in node && typeof node.anchor === "string") {
       this.#anchors.set(node.anchor, { value, weight: this.#weight - before });
     }
@@ -114,7 +127,7 @@ class Reader {
     return anchor.value;
   }
 
-  #content(node: Node, path: readonly (string | number)[], start: number): Json {
+  #content(node: Node, path: readonly (string | number)[], start: number, at: number): Json {
     const written = "tag" in node && typeof node.tag === "string" ? node.tag : "";
     const core = CORE_TAG.exec(written)?.[1];
     const tag = core === undefined && written.startsWith("!") && written !== "!" ? written : "";
@@ -123,23 +136,37 @@ class Reader {
     }
     const resolve = tag === "" ? undefined : this.#options.tags?.[tag];
     if (tag !== "" && !resolve) throw this.error(`unknown tag "${tag}"`, start);
-    const [kind, value] = this.#plainContent(node, path, start, { tag, core, bare: written === "" });
+    const from = tag === "" ? start : this.#tagOffset(at, start);
+    const [kind, value] = this.#plainContent(node, path, start, { tag, from, core, bare: written === "" });
     if (!resolve) return value;
     return resolve({ tag, kind, value, path, file: this.#file, line: this.#line(start) });
+  }
+
+  /** Where a node's tag stands: it is looked for from the front, as a comment behind it may hold the same word. */
+  #tagOffset(at: number, start: number): number {
+    for (const { 0: found, index } of this.#text.slice(at, start).matchAll(PROPERTIES)) {
+      if (found.startsWith("!")) return at + index;
+    }
+    return start;
   }
 
   #plainContent(
     node: Node,
     path: readonly (string | number)[],
     start: number,
-    { tag, core, bare }: { readonly tag: string; readonly core: string | undefined; readonly bare: boolean },
+    {
+      tag,
+      from,
+      core,
+      bare,
+    }: { readonly tag: string; readonly from: number; readonly core: string | undefined; readonly bare: boolean },
   ): readonly [TaggedNode["kind"], Json] {
     if (isScalar(node)) {
       const text = scalarText(node.value);
       const plain = node.type === "PLAIN";
       const style = plain ? "plain" : node.type?.startsWith("BLOCK") === true ? "block" : "quoted";
-      const from = tag === "" ? start : this.#text.lastIndexOf(tag, start);
-      this.scalars.push({ path, tag, text, style, start: from, end: node.range?.[1] ?? start, line: this.#line(from) });
+      const end = node.range?.[1] ?? start;
+      this.scalars.push({ path, tag, text, style, start: from, valueStart: start, end, line: this.#line(from) });
       const resolves = (bare && plain) || (core !== undefined && core !== "str");
       return ["scalar", resolves ? resolvePlain(text) : text];
     }
@@ -151,12 +178,14 @@ class Reader {
   #list(items: readonly unknown[], path: readonly (string | number)[], start: number): Json {
     const places: Places = { line: this.#line(start), entries: new Map(), odd: new Set() };
     const list: Json[] = [];
+    let at = start;
     for (const [index, item] of items.entries()) {
       // a pair here is `- ? key : value` shorthand of a flow list, `[a: 1]`
       if (isPair(item)) throw this.error("a map inside a list needs braces", start);
       const node = item as Node | null;
       places.entries.set(index, this.#line(node?.range?.[0] ?? start));
-      list.push(this.value(node, [...path, index], start));
+      list.push(this.value(node, [...path, index], at));
+      at = node?.range?.[1] ?? at;
     }
     this.places.set(list, places);
     return list;
@@ -171,8 +200,8 @@ class Reader {
     const map: Record<string, Json> = {};
     const merged: Record<string, Json>[] = [];
     for (const pair of items) {
-      const { key, odd, at } = this.#key(pair.key, start);
-      const value = this.value(pair.value as Node | null, [...path, key], at);
+      const { key, odd, at, end } = this.#key(pair.key, start);
+      const value = this.value(pair.value as Node | null, [...path, key], end);
       if (key === "<<" && !odd) {
         merged.push(...this.#mergeSources(value, at));
         continue;
@@ -201,21 +230,34 @@ class Reader {
     });
   }
 
-  #key(node: unknown, start: number): { readonly key: string; readonly odd: boolean; readonly at: number } {
-    if (node === null) return { key: "null", odd: true, at: start };
+  #key(node: unknown, start: number): MapKey {
+    if (node === null) return { key: "null", odd: true, at: start, end: start };
     if (isAlias(node)) {
       const value = this.#alias(node.source, start);
       if (typeof value !== "string") throw this.error("an alias that is a key must be text", start);
-      return { key: value, odd: false, at: node.range?.[0] ?? start };
+      const [at, end] = node.range ?? [start, start];
+      return { key: value, odd: false, at, end };
     }
     if (!isScalar(node)) throw this.error("a key must be a scalar", start);
-    const at = node.range?.[0] ?? start;
+    const [at, end] = node.range ?? [start, start];
+    this.#assertPlainKey(node.tag, at);
     const text = scalarText(node.value);
     if (text === "__proto__") throw this.error('key "__proto__" is not allowed', at);
     if (typeof node.anchor === "string") this.#anchors.set(node.anchor, { value: text, weight: 1 });
-    if (node.type !== "PLAIN" || text === "<<") return { key: text, odd: text === "<<" && node.type !== "PLAIN", at };
-    const value = resolvePlain(text);
-    return { key: text, odd: typeof value !== "string", at };
+    const plain = node.type === "PLAIN";
+    const odd = text === "<<" ? !plain : plain && typeof resolvePlain(text) !== "string";
+    return { key: text, odd, at, end };
+  }
+
+  /** A tag on a key would mean nothing: whoever wrote `!secret password: ...` believes the value to be protected. */
+  #assertPlainKey(tag: unknown, at: number): void {
+    if (typeof tag !== "string" || tag === "" || tag === "!" || CORE_TAG.test(tag)) return;
+    const why = `cannot read YAML: the tag "${tag}" stands before a key`;
+    const place = { file: this.#file, line: this.#line(at) };
+    // the line is never quoted: its value may have been meant to be a secret
+    throw configErrorAt("bad-yaml", why, place, "", {
+      hint: `write it between the key and its value: \`key: ${tag} ...\``,
+    });
   }
 }
 

@@ -2,7 +2,7 @@ import { z } from "../core/schema.ts";
 import { checkpointSchema } from "../core/audit/verify.ts";
 import { JID, MINION_ID } from "../core/ids.ts";
 import type { Json } from "../core/json.ts";
-import { LEASE_PURPOSES } from "../core/lease-purpose.ts";
+import { LEASE_OUTCOMES, LEASE_PURPOSES } from "../core/lease-purpose.ts";
 import {
   escrowedHeaderSchema,
   HEADER_CHUNK_BYTES,
@@ -160,7 +160,7 @@ export const methods = {
   "lease.receipt": {
     request: z.strictObject({
       leaseId: word,
-      outcome: z.enum(["used", "failed"]),
+      outcome: z.enum(LEASE_OUTCOMES),
       wiped: z.boolean(),
       tookMs: z.number().nonnegative(),
       signature: bytesOf(64),

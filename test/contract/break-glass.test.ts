@@ -8,7 +8,9 @@ import { systemClock } from "../../src/core/clock.ts";
 import { loadAgeIdentity } from "../../src/master/age-identity-file.ts";
 import { createPillarEditor } from "../../src/master/pillar-edit.ts";
 import { openSecrets, type Secrets } from "../../src/master/secrets.ts";
+import { putRecord } from "../../src/master/store/record.ts";
 import { SqliteStore } from "../../src/master/store/sqlite.ts";
+import { rotationKey } from "../../src/master/volumes/rotation-record.ts";
 import { PillarTree } from "../../src/pillar/tree.ts";
 import { lacks } from "../tools.ts";
 
@@ -73,5 +75,54 @@ describe.skipIf(lacks("age"))("the break-glass page, followed with stock tools",
     const CIPHERTEXT = join(directory, "ciphertext");
     writeFileSync(CIPHERTEXT, printed.slice(printed.indexOf("\n") + 1));
     for (const IDENTITY of identities) expect(sh(open, { CIPHERTEXT, IDENTITY })).toEqual(key);
+  });
+
+  test("of several versions the page names the current one, also beside a rotation's and an unprovisioned volume's", async () => {
+    const pillar = await tree.compile("web1", {});
+    const current = async (purpose: "open" | "format") =>
+      (await secrets.resolveSecret("web1", pillar, "made", purpose))?.secret.expose();
+    const { versions } = secrets;
+    const printed = () => {
+      const text = sh(fromStore, { STORE: join(directory, "store.db") }).toString();
+      return [...text.matchAll(/^secret\/web1\/made\/(.*)\n(-----BEGIN[^]*?END AGE ENCRYPTED FILE-----\n)/gmu)].map(
+        ([, name = "", armored = ""]) => ({ name, armored }),
+      );
+    };
+    const named = async () => {
+      const found = printed();
+      const CIPHERTEXT = join(directory, "ciphertext");
+      writeFileSync(
+        CIPHERTEXT,
+        found.findLast(({ name }) => /^\d+ (?:generated|imported)$/u.test(name))?.armored ?? "",
+      );
+      const opened = sh(open, { CIPHERTEXT, IDENTITY: identities[1] ?? "" });
+      return { names: found.map(({ name }) => name), opened };
+    };
+    const key = Buffer.from((await current("format")) ?? []);
+    const place = { id: "web1", path: "made", volume: "data", luksUuid: "u" };
+    const rotation = { ...place, from: 1, keepOld: false, slot: -1, begunAt: 1, changedAt: 1 };
+    await versions.mint("web1", "made", (to) =>
+      putRecord(rotationKey("web1", "made"), { ...rotation, to, state: "pending", aside: [to] }),
+    );
+    expect(await current("open")).toEqual(key);
+    await store.close();
+    expect(await named()).toEqual({ names: ["000001 generated", "000002 generated set-aside"], opened: key });
+
+    store = new SqliteStore(join(directory, "store.db"));
+    secrets[Symbol.dispose]();
+    const identity = await loadAgeIdentity(identities[0] ?? "", store, systemClock);
+    secrets = openSecrets({ store, identity, recoveryRecipients: [], clock: systemClock });
+    await secrets.versions.forget("web1", "made");
+    const anew = Buffer.from((await current("format")) ?? []);
+    expect(anew).not.toEqual(key);
+    await store.close();
+    const CIPHERTEXT = join(directory, "ciphertext");
+    const names = ["000001 generated forgotten", "000002 generated set-aside forgotten", "000003 generated"];
+    expect(printed().map(({ name }) => name)).toEqual(names);
+    // a disk of before still opens with what is marked
+    writeFileSync(CIPHERTEXT, printed()[0]?.armored ?? "");
+    expect(sh(open, { CIPHERTEXT, IDENTITY: identities[0] ?? "" })).toEqual(key);
+    writeFileSync(CIPHERTEXT, printed()[2]?.armored ?? "");
+    expect(sh(open, { CIPHERTEXT, IDENTITY: identities[0] ?? "" })).toEqual(anew);
   });
 });

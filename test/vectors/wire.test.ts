@@ -32,7 +32,7 @@ const lease = {
   bootId: "0d2a7a5e-0000-4000-8000-000000000002",
   ephemeral: filled(6),
 } as const;
-const receipt = { leaseId: "l1", outcome: "used", wiped: true, tookMs: 12.5 } as const;
+const receipt = { leaseId: "l1", outcome: "opened", wiped: true, tookMs: 12.5 } as const;
 const heartbeat = { counter: 3, lastSeq: 7, bootId: lease.bootId } as const;
 const rotation = {
   event: "proven",

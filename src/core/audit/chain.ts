@@ -49,7 +49,12 @@ export interface ChainHead {
 export const EMPTY_CHAIN: ChainHead = { seq: 0, hash: "0".repeat(64) };
 
 const RECORD_TAG = "latchkey audit record v1\0";
-const CHECKPOINT_TAG = "latchkey audit checkpoint v1\0";
+/**
+ * What the master says with a signature over a chain: that it came so far (`checkpoint`, which others keep), that its store
+ * goes so far (`head`), or that an export does (`end`). None passes for another: an export cut off at a checkpoint has no end.
+ */
+export type ChainStatement = "checkpoint" | "head" | "end";
+const tagOf = (statement: ChainStatement) => `latchkey audit ${statement} v1\0`;
 
 function recordHash(record: Omit<AuditRecord, "hash">): string {
   const { seq, prev, at, kind, actor, subject, from, data } = record;
@@ -64,20 +69,25 @@ export function chainRecord(head: ChainHead, fact: AuditFact): AuditRecord {
   return { ...record, hash: recordHash(record) };
 }
 
-function checkpointBytes({ seq, hash, at }: Omit<Checkpoint, "signature">): Buffer {
-  return Buffer.from(CHECKPOINT_TAG + canonicalJson({ seq, hash, at }), "utf8");
+function signedBytes({ seq, hash, at }: Omit<Checkpoint, "signature">, statement: ChainStatement): Buffer {
+  return Buffer.from(tagOf(statement) + canonicalJson({ seq, hash, at }), "utf8");
 }
 
 /** Signs the chain as it stands. */
-export function signCheckpoint(head: ChainHead, at: number, sign: (message: Uint8Array) => Uint8Array): Checkpoint {
-  const unsigned = { seq: head.seq, hash: head.hash, at };
-  return { ...unsigned, signature: Buffer.from(sign(checkpointBytes(unsigned))).toString("hex") };
+export function signChain(
+  statement: ChainStatement,
+  { seq, hash }: ChainHead,
+  at: number,
+  sign: (message: Uint8Array) => Uint8Array,
+): Checkpoint {
+  const unsigned = { seq, hash, at };
+  return { ...unsigned, signature: Buffer.from(sign(signedBytes(unsigned, statement))).toString("hex") };
 }
 
-/** Whether the holder of this Ed25519 key signed the checkpoint. */
-export function isSigned(checkpoint: Checkpoint, signKey: Uint8Array): boolean {
-  if (!/^[0-9a-f]{128}$/u.test(checkpoint.signature)) return false;
-  return verifySignature(signKey, checkpointBytes(checkpoint), Buffer.from(checkpoint.signature, "hex"));
+/** Whether the holder of this Ed25519 key made that statement of the chain. */
+export function isSigned(statement: ChainStatement, signed: Checkpoint, signKey: Uint8Array): boolean {
+  if (!/^[0-9a-f]{128}$/u.test(signed.signature)) return false;
+  return verifySignature(signKey, signedBytes(signed, statement), Buffer.from(signed.signature, "hex"));
 }
 
 /** What is wrong with a record, given the head before it; undefined when it fits. */

@@ -50,6 +50,7 @@ export const AUDIT_KINDS = [
   "secret-show-denied",
   "secret-shown",
   "secrets-rekeyed",
+  "store-backed-up",
   "volume-command",
   "volume-locked",
   "volume-unlocked",

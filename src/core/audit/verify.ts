@@ -44,7 +44,7 @@ export const exportLineSchema = z.discriminatedUnion("type", [
     what: z.enum(["record", "checkpoint"]),
     seq: z.number().int().nonnegative(),
   }),
-  /** Signed when the export was made, over its last record: an export without it was cut off. */
+  /** Signed when the export was made, over its last record, as an end: an export without it was cut off. */
   z.strictObject({ type: z.literal("end"), checkpoint: checkpointSchema }),
 ]);
 export type ExportLine = z.infer<typeof exportLineSchema>;
@@ -63,6 +63,8 @@ export interface Verification {
   readonly first: number;
   readonly checkpoints: number;
   readonly head: ChainHead;
+  /** When the export was made, by its signed end; undefined where there is none. */
+  readonly endedAt?: number | undefined;
   /** Every fault, in the order in which it was found; empty when all is well. */
   readonly faults: readonly string[];
 }
@@ -80,6 +82,7 @@ export class ChainVerifier {
   #head: ChainHead;
   #records = 0;
   #checkpoints = 0;
+  #endedAt: number | undefined;
 
   /**
    * `start` is the head before the first record; of the whole chain when left out. `witnesses` are checkpoints from
@@ -90,7 +93,8 @@ export class ChainVerifier {
     this.#head = start;
     this.#first = start.seq + 1;
     for (const kept of witnesses) {
-      if (!isSigned(kept.checkpoint, signKey)) this.#faults.push(`${nameOf(kept)} is not signed by this master`);
+      if (!isSigned("checkpoint", kept.checkpoint, signKey))
+        this.#faults.push(`${nameOf(kept)} is not signed by this master`);
       else this.#kept.set(kept.checkpoint.seq, [...(this.#kept.get(kept.checkpoint.seq) ?? []), kept]);
     }
   }
@@ -113,7 +117,7 @@ export class ChainVerifier {
     this.#checkpoints += 1;
     const { seq, hash } = this.#head;
     const name = `checkpoint ${checkpoint.seq}`;
-    if (!isSigned(checkpoint, this.#signKey)) this.#faults.push(`${name} is not signed by this master`);
+    if (!isSigned("checkpoint", checkpoint, this.#signKey)) this.#faults.push(`${name} is not signed by this master`);
     else if (checkpoint.seq > seq) this.#faults.push(cutOff(name, seq));
     else if (checkpoint.seq < seq) this.#faults.push(`${name} is out of place behind record ${seq}`);
     else if (checkpoint.hash !== hash) this.#faults.push(rewritten(name, seq));
@@ -133,18 +137,36 @@ export class ChainVerifier {
         if (line.what === "record") this.#head = { seq: line.seq, hash: "" };
         return;
       case "end":
-        this.checkpoint(line.checkpoint);
-        if (line.checkpoint.seq === this.#head.seq) return;
-        this.#faults.push(`the end is signed at record ${line.checkpoint.seq}, but the last is ${this.#head.seq}`);
-        return;
+        return this.#end(line.checkpoint);
       default:
         line satisfies never;
     }
   }
 
+  /** What a store itself says of where its chain ends, once the whole chain was walked; undefined when it says nothing. */
+  storedHead(head: Checkpoint | undefined): void {
+    const { seq, hash } = this.#head;
+    if (!head && seq === 0) return;
+    const name = "the end of the chain as the store has it";
+    if (!head || !isSigned("head", head, this.#signKey)) this.#faults.push(`${name} is not signed by this master`);
+    else if (head.seq !== seq) this.#faults.push(`the store counts ${head.seq} records, but the last is ${seq}`);
+    else if (head.hash !== hash) this.#faults.push(rewritten(name, seq));
+  }
+
   /** A fault that the caller saw. */
   fault(text: string): void {
     this.#faults.push(text);
+  }
+
+  #end(end: Checkpoint): void {
+    const { seq, hash } = this.#head;
+    if (!isSigned("end", end, this.#signKey)) {
+      this.#faults.push("the end is not signed as such by this master: the export was cut off");
+      return;
+    }
+    this.#endedAt = end.at;
+    if (end.seq !== seq) this.#faults.push(`the end is signed at record ${end.seq}, but the last is ${seq}`);
+    else if (end.hash !== hash) this.#faults.push(rewritten("the end", seq));
   }
 
   /** What was found up to here, taken as the end of the chain. */
@@ -156,6 +178,7 @@ export class ChainVerifier {
       first: this.#first,
       checkpoints: this.#checkpoints,
       head: this.#head,
+      endedAt: this.#endedAt,
       faults: [...this.#faults, ...beyond.map((kept) => cutOff(nameOf(kept), seq))],
     };
   }

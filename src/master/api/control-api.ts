@@ -1,4 +1,5 @@
 import fastify, { type FastifyInstance } from "fastify";
+import type { BackupReport, BackupRequest } from "../../core/backup-api.ts";
 import type { JobReport, JobRequest, KeyList, LeaseList, MasterStatus, PillarShow } from "../../core/control-api.ts";
 import { ConfigError, LatchkeyError } from "../../core/errors.ts";
 import { assertMinionId, JID } from "../../core/ids.ts";
@@ -31,6 +32,7 @@ export interface ControlRooms {
   readonly leaseList: (limit: number) => Promise<LeaseList>;
   readonly audit: AuditRoom;
   readonly status: () => Omit<MasterStatus, "minions">;
+  readonly backUp: (request: BackupRequest) => Promise<BackupReport>;
   readonly compilePillar: (id: string, grains: JsonObject) => Promise<JsonObject>;
   /** More routes, such as those that edit pillar. */
   readonly extend: (app: FastifyInstance) => void;
@@ -47,6 +49,7 @@ const keyActionSchema = z.strictObject({
   fingerprints: z.array(z.string().max(200)).max(100_000).optional(),
   force: z.boolean().optional(),
 });
+const backupSchema = z.strictObject({ path: z.string().min(1).max(4096), force: z.boolean() });
 const jobRequestSchema = z.strictObject({
   target: z.strictObject({ kind: z.enum(["glob", "list", "grain"]), expr: z.string().max(1_000_000) }),
   fun: z.string().regex(/^[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+$/u, "write it as module.function"),
@@ -116,6 +119,7 @@ function addRoutes(app: FastifyInstance, rooms: ControlRooms, stopping: AbortSig
   app.post("/v1/keys", async ({ body }): Promise<KeyList> => ({
     keys: await enrolment.act(parseBody(keyActionSchema, body)),
   }));
+  app.post("/v1/backup", async ({ body }): Promise<BackupReport> => rooms.backUp(parseBody(backupSchema, body)));
   app.post("/v1/jobs", async (request, reply) => {
     const job = parseBody(jobRequestSchema, request.body);
     const note = await rooms.provePush(job);

@@ -5,12 +5,25 @@ import {
   chainRecord,
   type Checkpoint,
   EMPTY_CHAIN,
-  signCheckpoint,
+  isSigned,
+  recordFault,
+  signChain,
 } from "../../core/audit/chain.ts";
+import { auditRecordSchema } from "../../core/audit/verify.ts";
 import type { Clock } from "../../core/clock.ts";
 import { BugError, errorMessage, HostError, ProtocolError } from "../../core/errors.ts";
 import type { Change, Store } from "../store/store.ts";
-import { CHECKPOINTS, checkpointKey, decodeStored, encodeStored, HEAD, recordKey } from "./stored.ts";
+import {
+  CHECKPOINTS,
+  checkpointKey,
+  decodeHead,
+  decodeStored,
+  encodeStored,
+  HEAD,
+  recordEntries,
+  recordKey,
+  seqOf,
+} from "./stored.ts";
 
 /** A checkpoint follows at the latest after this many records, or this long after the first that none covers. */
 const CHECKPOINT_EVERY = 256;
@@ -37,11 +50,18 @@ interface Waiting {
   readonly reject: (reason: unknown) => void;
 }
 
+interface Asking {
+  readonly resolve: (checkpoint: Checkpoint | undefined) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
 /** What the audit log needs of the master. */
 export interface AuditLogOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly sign: (message: Uint8Array) => Uint8Array;
+  /** The public half of what signs: Ed25519. */
+  readonly signKey: Uint8Array;
   /** Hears when writing begins to fail, and with `undefined` when it works again. */
   readonly onTrouble?: (trouble: AuditTrouble | undefined) => void;
 }
@@ -58,6 +78,9 @@ export class AuditLog {
   #checkpoint: Checkpoint | undefined;
   #trouble: AuditTrouble | undefined;
   #waiting: Waiting[] = [];
+  #asking: Asking[] = [];
+  /** When the first record was written that no checkpoint covers, by the monotonic clock. */
+  #uncoveredSince: number | undefined;
   #writing: Promise<void> | undefined;
   #checkpointTimer: NodeJS.Timeout | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
@@ -74,11 +97,8 @@ export class AuditLog {
     const head = await options.store.get(HEAD);
     const [last] = await options.store.list(CHECKPOINTS, { reverse: true, limit: 1 });
     if (last) log.#checkpoint = decodeStored(last) as Checkpoint;
-    if (head) {
-      log.#head = decodeStored(head) as ChainHead;
-      log.#headRevision = head.revision;
-    }
-    await log.#assertWhole();
+    if (head) log.#headRevision = head.revision;
+    await log.#assertWhole(head && (decodeHead(head) ?? "damaged"));
     log.#scheduleCheckpoint();
     return log;
   }
@@ -111,15 +131,24 @@ export class AuditLog {
     });
   }
 
-  /** Signs the chain as it stands, now. Resolves with the checkpoint, undefined for an empty chain. */
+  /**
+   * Signs the chain as it stands behind the write under way, however many records wait for the next. Resolves with the
+   * checkpoint, undefined for an empty chain.
+   */
   async signNow(): Promise<Checkpoint | undefined> {
-    while (this.#writing) await this.#writing;
-    if (this.#head.seq === 0 || this.#checkpoint?.seq === this.#head.seq) return this.#checkpoint;
-    const { store, clock, sign } = this.#options;
-    const checkpoint = signCheckpoint(this.#head, clock.now(), sign);
-    await store.write([{ op: "put", key: checkpointKey(checkpoint.seq), value: encodeStored(checkpoint) }]);
-    if (checkpoint.seq > (this.#checkpoint?.seq ?? 0)) this.#checkpoint = checkpoint;
-    return checkpoint;
+    return await new Promise<Checkpoint | undefined>((resolve, reject) => {
+      this.#asking.push({ resolve, reject });
+      this.#writing ??= this.#drain();
+    });
+  }
+
+  /**
+   * The end of an export that is made now, signed as such; undefined for an empty chain. A store that cannot be written can
+   * still be proven, up to what is signed.
+   */
+  async signEnd(): Promise<Checkpoint | undefined> {
+    const upTo = await this.signNow().catch(() => this.#checkpoint);
+    return upTo && signChain("end", upTo, this.#options.clock.now(), this.#options.sign);
   }
 
   /** Calls `listener` for every record as it becomes durable; returns what ends that. */
@@ -137,31 +166,77 @@ export class AuditLog {
     await this.signNow();
   }
 
-  /** A chain that ends before what this master itself has signed or counted is not gone on with. */
-  async #assertWhole(): Promise<void> {
+  /**
+   * A chain that is not what this master itself signed with its last write, or ends before a checkpoint, is not gone on with:
+   * the next signature would cover what somebody else put there.
+   */
+  async #assertWhole(stored: Checkpoint | "damaged" | undefined): Promise<void> {
     const damaged = (what: string) =>
       new ProtocolError("audit-damaged", `cannot open the audit log: ${what}`, {
         hint: "`latchkey audit verify --store DIR`, the state directory, says what else was touched; restore the store from a backup",
       });
-    const { seq, hash } = this.#head;
+    const { store, signKey } = this.#options;
     const signed = this.#checkpoint;
+    if (stored === "damaged" || (stored && !isSigned("head", stored, signKey)))
+      throw damaged("its end is not signed by this master");
+    const { seq, hash } = stored ?? EMPTY_CHAIN;
     if (signed && signed.seq > seq) throw damaged(`records ${seq + 1} to ${signed.seq} were signed and are gone`);
-    if (seq === 0) return;
-    const newest = await this.#options.store.get(recordKey(seq));
-    if (!newest || (decodeStored(newest) as AuditRecord).hash !== hash)
+    if (signed && !isSigned("checkpoint", signed, signKey))
+      throw damaged(`checkpoint ${signed.seq} is not signed by this master`);
+    let walked: ChainHead = signed ?? EMPTY_CHAIN;
+    for await (const entry of recordEntries(store, walked.seq + 1)) {
+      const record = auditRecordSchema.safeParse(decodeStored(entry)).data;
+      if (!record) throw damaged(`record ${seqOf(entry)} is damaged`);
+      const fault = record.seq > seq ? `record ${record.seq} is beyond its end` : recordFault(walked, record);
+      if (fault !== undefined) throw damaged(fault);
+      walked = record;
+    }
+    const newest = seq === 0 ? undefined : await store.get(recordKey(seq));
+    const isThere = newest && (decodeStored(newest) as AuditRecord).hash === hash;
+    if (seq > 0 && (!isThere || walked.seq !== seq || walked.hash !== hash))
       throw damaged(`record ${seq} is gone or changed`);
+    this.#head = { seq, hash };
   }
 
   async #drain(): Promise<void> {
     // others of this tick join the first write
     await Promise.resolve();
-    while (this.#waiting.length > 0 || this.#retryDue) {
-      // with nothing that waits, a retry writes the record of the failure alone
-      this.#retryDue = false;
-      await this.#writeBatch(this.#waiting.splice(0));
+    while (this.#waiting.length > 0 || this.#retryDue || this.#asking.length > 0) {
+      if (this.#waiting.length > 0 || this.#retryDue) {
+        // with nothing that waits, a retry writes the record of the failure alone
+        this.#retryDue = false;
+        await this.#writeBatch(this.#waiting.splice(0));
+      }
+      // between writes: under steady load there is always a next one
+      if (this.#asking.length > 0 || this.#isCheckpointDue()) await this.#writeCheckpoint(this.#asking.splice(0));
     }
     this.#writing = undefined;
     this.#scheduleCheckpoint();
+  }
+
+  #isCheckpointDue(): boolean {
+    const uncovered = this.#head.seq - (this.#checkpoint?.seq ?? 0);
+    const since = this.#uncoveredSince;
+    return (
+      uncovered >= CHECKPOINT_EVERY ||
+      (uncovered > 0 && since !== undefined && this.#options.clock.monotonicMs() - since >= CHECKPOINT_AFTER_MS)
+    );
+  }
+
+  /** Signs what is written, for who asked. One that cannot be stored is made again behind the next record. */
+  async #writeCheckpoint(asking: readonly Asking[]): Promise<void> {
+    const { store, clock, sign } = this.#options;
+    try {
+      if (this.#head.seq > 0 && this.#checkpoint?.seq !== this.#head.seq) {
+        const checkpoint = signChain("checkpoint", this.#head, clock.now(), sign);
+        await store.write([{ op: "put", key: checkpointKey(checkpoint.seq), value: encodeStored(checkpoint) }]);
+        this.#checkpoint = checkpoint;
+        this.#uncoveredSince = undefined;
+      }
+      for (const { resolve } of asking) resolve(this.#checkpoint);
+    } catch (reason) {
+      for (const { reject } of asking) reject(reason);
+    }
   }
 
   async #writeBatch(arrived: readonly Waiting[]): Promise<void> {
@@ -172,9 +247,11 @@ export class AuditLog {
     const head = records.at(-1) ?? this.#head;
     const next = { seq: head.seq, hash: head.hash };
     try {
-      const result = await this.#options.store.write([
+      const { store, clock, sign } = this.#options;
+      const signed = encodeStored(signChain("head", next, clock.now(), sign));
+      const result = await store.write([
         ...changes,
-        { op: "put", key: HEAD, value: encodeStored(next), ifRevision: this.#headRevision },
+        { op: "put", key: HEAD, value: signed, ifRevision: this.#headRevision },
       ]);
       if (result.kind === "conflict") {
         throw new HostError("store-failed", `cannot add an audit record: "${result.key}" was changed by another`, {
@@ -188,6 +265,7 @@ export class AuditLog {
       return;
     }
     this.#head = next;
+    this.#uncoveredSince ??= this.#options.clock.monotonicMs();
     if (trouble !== undefined) this.#recovered();
     for (const [index, { resolve }] of batch.entries()) {
       const record = records[index];
@@ -248,19 +326,15 @@ export class AuditLog {
     this.#options.onTrouble?.(undefined);
   }
 
+  /** For records after which nothing comes for a while; while something does, the writes themselves look. */
   #scheduleCheckpoint(): void {
     const uncovered = this.#head.seq - (this.#checkpoint?.seq ?? 0);
-    if (uncovered === 0 || this.#closed) return;
-    if (uncovered >= CHECKPOINT_EVERY) clearTimeout(this.#checkpointTimer);
-    else if (this.#checkpointTimer) return;
-    this.#checkpointTimer = setTimeout(
-      () => {
-        this.#checkpointTimer = undefined;
-        // a checkpoint that cannot be stored now is made again after the next record
-        this.signNow().catch(() => this.#scheduleCheckpoint());
-      },
-      uncovered >= CHECKPOINT_EVERY ? 0 : CHECKPOINT_AFTER_MS,
-    );
+    if (uncovered === 0 || this.#closed || this.#checkpointTimer) return;
+    this.#checkpointTimer = setTimeout(() => {
+      this.#checkpointTimer = undefined;
+      // its failure is nobody's but the next one's, which is scheduled when this one has ended
+      this.signNow().catch(() => {});
+    }, CHECKPOINT_AFTER_MS);
     this.#checkpointTimer.unref();
   }
 }

@@ -75,9 +75,7 @@ export class AuditRoom {
   /** Every line of an export, its end signed now. */
   async *export(): AsyncGenerator<ExportLine> {
     const { audit, store, identity } = this.#options;
-    // a store that cannot be written can still be proven, up to what is signed
-    const end = await audit.signNow().catch(() => audit.checkpoint);
-    yield* exportAudit(store, identity.public, end);
+    yield* exportAudit(store, identity.public, await audit.signEnd());
   }
 
   /** Walks the whole chain as it lies in the store; with witnesses, against what minions keep of it too. */
@@ -89,11 +87,11 @@ export class AuditRoom {
     );
     const verifier = new ExportVerifier(identity.fingerprint, kept);
     for await (const line of this.export()) verifier.take(line);
-    const { records, first, checkpoints, head, faults } = verifier.result();
+    const { faults, ...found } = verifier.result();
     const disputes = witnesses
       .filter(({ dispute }) => dispute !== "")
       .map(({ id, dispute }) => `${id} saw: ${dispute}`);
-    return { records, first, checkpoints, head, faults: [...faults, ...disputes], witnesses };
+    return { ...found, faults: [...faults, ...disputes], witnesses };
   }
 
   async #tail(query: AuditQuery, upTo: number): Promise<readonly AuditRecord[]> {

@@ -7,7 +7,7 @@ import { checkpointEntries, decodeStored, recordEntries, seqOf } from "./stored.
 
 /**
  * The whole log of a store as lines that, written as JSON, `verifyExport` proves with nothing but the master's fingerprint: a first
- * line with the master's public keys, records and checkpoints in order, and `end`, the checkpoint to which it goes.
+ * line with the master's public keys, records and checkpoints in order, and `end`, signed as the end up to which it goes.
  */
 export async function* exportAudit(
   store: Store,
@@ -16,10 +16,7 @@ export async function* exportAudit(
 ): AsyncGenerator<ExportLine> {
   yield { type: "audit", version: 1, master: packPublicIdentity(master).toString("hex"), head: EMPTY_CHAIN };
   if (!end) return;
-  for await (const line of auditLines(store, end.seq)) {
-    // the end stands for the checkpoint of the last record
-    if (line.type !== "checkpoint" || line.checkpoint.seq < end.seq) yield line;
-  }
+  yield* auditLines(store, end.seq);
   yield { type: "end", checkpoint: end };
 }
 

@@ -33,6 +33,7 @@ export async function openAudit({ store, clock, identity, events, log }: AuditPa
     store,
     clock,
     sign: (message) => identity.sign.sign(message),
+    signKey: identity.public.signKey,
     onTrouble: (trouble) => {
       if (trouble === undefined) {
         events.emit("audit/recovered");

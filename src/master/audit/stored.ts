@@ -1,4 +1,6 @@
 import { setImmediate } from "node:timers/promises";
+import type { Checkpoint } from "../../core/audit/chain.ts";
+import { checkpointSchema } from "../../core/audit/verify.ts";
 import { ProtocolError } from "../../core/errors.ts";
 import type { Entry, Store } from "../store/store.ts";
 
@@ -24,6 +26,16 @@ export function decodeStored({ key, value }: Pick<Entry, "key" | "value">): unkn
     return JSON.parse(Buffer.from(value).toString("utf8"));
   } catch (cause) {
     throw new ProtocolError("audit-damaged", `cannot read the audit log: "${key}" is damaged`, { cause });
+  }
+}
+
+/** Where the chain ends as the master signed it with the last write; undefined when the entry holds no such thing. */
+export function decodeHead(entry: Pick<Entry, "key" | "value">): Checkpoint | undefined {
+  try {
+    return checkpointSchema.safeParse(decodeStored(entry)).data;
+  } catch (error) {
+    if (error instanceof ProtocolError) return undefined;
+    throw error;
   }
 }
 

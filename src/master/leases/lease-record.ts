@@ -1,5 +1,5 @@
 import type { AuditFact, AuditRecord } from "../../core/audit/chain.ts";
-import { LEASE_PURPOSES } from "../../core/lease-purpose.ts";
+import { LEASE_OUTCOMES, LEASE_PURPOSES } from "../../core/lease-purpose.ts";
 import { z } from "../../core/schema.ts";
 import type { PeerSession } from "../../wire/endpoints.ts";
 import type { Request } from "../../wire/messages.ts";
@@ -43,7 +43,7 @@ export const receiptRecordSchema = z.object({
   seq: z.number(),
   at: z.number(),
   id: z.string(),
-  outcome: z.enum(["used", "failed"]),
+  outcome: z.enum(LEASE_OUTCOMES),
   wiped: z.boolean(),
   tookMs: z.number(),
 });

@@ -92,7 +92,9 @@ async function needingOlder(desk: IdentityDesk): Promise<readonly string[]> {
   const needing: string[] = [];
   const needs = (armored: string) => !opens(armored, newest) && opens(armored, ring);
   for await (const { entry, version } of versions.all()) if (needs(version.armored)) needing.push(entry.key);
-  for (const { root, path } of await listPillarFiles(roots)) {
+  const { files, unclear } = await listPillarFiles(roots);
+  needing.push(...unclear.map(({ name, reason }) => `${name} (perhaps: ${reason})`));
+  for (const { root, path } of files) {
     const { text } = await readHostFile(root, path);
     const places = sealedPlaces(text, path);
     const name = `${root}/${path}`;

@@ -66,7 +66,7 @@ async function lintHost(options: LintOptions, id: string, accepted: boolean): Pr
   }
   findings.push(...(await byGrains(options, id, pillar)));
   const file = hostFilePath(id);
-  const own = plainKeyMaterial((await readHostFile(options.roots[0] ?? "", file)).text, file);
+  const own = plainKeyMaterial((await readAny(options.roots[0] ?? "", file)) ?? "", file);
   for (const path of plainKeysIn(pillar.pillar)) {
     const line = own.find((each) => each.path === path)?.line ?? 0;
     const message = `"${path}" is in plain text and looks like key material; write !secret before the value`;
@@ -102,14 +102,33 @@ async function byGrains(
 async function lintFiles({ roots, versions, opens }: LintOptions): Promise<readonly LintFinding[]> {
   const wanted = new Set(versions.recipients).size;
   const findings: LintFinding[] = [];
-  for (const { root, path } of await listPillarFiles(roots)) {
-    const { text } = await readHostFile(root, path);
-    for (const { value, line } of sealedPlaces(text, path) ?? []) {
+  const { files, unclear } = await listPillarFiles(roots);
+  for (const { name, reason } of unclear) {
+    findings.push({ kind: "not-understood", id: "", file: name, line: 0, message: `${reason}: a rekey passes it by` });
+  }
+  for (const { root, path } of files) {
+    const text = await readAny(root, path);
+    const places = text === undefined ? undefined : sealedPlaces(text, path);
+    if (!places) {
+      const message = `not understood: a rekey passes it by; ciphertext in a template goes in one line, and text is UTF-8`;
+      findings.push({ kind: "not-understood", id: "", file: path, line: 0, message });
+    }
+    for (const { value, line } of places ?? []) {
       const why = missing(value, wanted, opens);
       if (why) findings.push({ kind: "missing-recipient", id: "", file: path, line, message: why });
     }
   }
   return findings;
+}
+
+/** A file's text; undefined when it has none that could be read as such. */
+async function readAny(root: string, path: string): Promise<string | undefined> {
+  try {
+    return (await readHostFile(root, path)).text;
+  } catch (error) {
+    if (error instanceof ConfigError) return undefined;
+    throw error;
+  }
 }
 
 function missing(armored: string, wanted: number, opens: LintOptions["opens"]): string | undefined {

@@ -1,36 +1,90 @@
-import { lstat, readdir } from "node:fs/promises";
-import { join } from "node:path";
+import type { Dirent } from "node:fs";
+import { readdir, realpath, stat } from "node:fs/promises";
+import { join, relative } from "node:path";
 import type { FileAccess } from "../pillar-edit-file.ts";
 
 /** A pillar file on disk. */
 export interface PillarFileEntry {
   readonly root: string;
-  /** Relative to the root. */
+  /** Relative to the root, no link in it. */
   readonly path: string;
   readonly access: FileAccess;
 }
 
-/**
- * Every SLS file and host file below pillar roots, sorted; links are not followed. Roots that are not there have none.
- * Throws what reading a directory throws.
- */
-export async function listPillarFiles(roots: readonly string[]): Promise<readonly PillarFileEntry[]> {
-  const found: PillarFileEntry[] = [];
-  for (const root of new Set(roots)) {
-    for (const path of (await namesBelow(root)).toSorted()) {
-      if (!path.endsWith(".sls") && !/^hosts\/[^/]+\.yaml$/u.test(path)) continue;
-      const stat = await lstat(join(root, path));
-      if (stat.isFile()) found.push({ root, path, access: { mode: stat.mode, uid: stat.uid, gid: stat.gid } });
-    }
-  }
-  return found;
+/** What pillar roots hold, sorted. */
+export interface PillarListing {
+  /** Each once, however many names it has. */
+  readonly files: readonly PillarFileEntry[];
+  /** Names that cannot be looked behind: links that lead out of their root or nowhere, and what is no regular file. */
+  readonly unclear: readonly { readonly name: string; readonly reason: string }[];
 }
 
-async function namesBelow(root: string): Promise<readonly string[]> {
+/**
+ * Every SLS file and host file below pillar roots; links that stay inside their root are followed, as compiling a pillar
+ * follows them. Roots that are not there have none. Throws what reading a directory throws.
+ */
+export async function listPillarFiles(roots: readonly string[]): Promise<PillarListing> {
+  const files = new Map<string, PillarFileEntry>();
+  const unclear: { name: string; reason: string }[] = [];
+  for (const root of new Set(roots)) {
+    const real = await resolved(root);
+    if (real !== undefined) await walk({ root, real, files, unclear, seen: new Set() }, "");
+  }
+  return { files: [...files.values()], unclear };
+}
+
+interface Walk {
+  readonly root: string;
+  /** The root without links. */
+  readonly real: string;
+  readonly files: Map<string, PillarFileEntry>;
+  readonly unclear: { name: string; reason: string }[];
+  readonly seen: Set<string>;
+}
+
+/** Why a name leads to nothing that could be looked at. */
+const UNRESOLVED: ReadonlySet<unknown> = new Set(["ENOENT", "ENOTDIR", "ELOOP", "EACCES"]);
+const isPillarFile = (path: string) => path.endsWith(".sls") || /^hosts\/[^/]+\.yaml$/u.test(path);
+
+async function walk(at: Walk, directory: string): Promise<void> {
+  const real = await realpath(join(at.root, directory));
+  // what counts as a pillar file in a directory depends on nothing but this: links cannot lead in circles
+  const key = `${real}\0${directory === "hosts" ? "hosts" : ""}`;
+  if (at.seen.has(key)) return;
+  at.seen.add(key);
+  const entries = await readdir(real, { withFileTypes: true });
+  for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+    await take(at, entry, directory === "" ? entry.name : `${directory}/${entry.name}`);
+  }
+}
+
+async function take(at: Walk, entry: Dirent, path: string): Promise<void> {
+  const name = `${at.root}/${path}`;
+  const refuse = (reason: string) => at.unclear.push({ name, reason: `not understood: ${reason}` });
+  if (entry.isDirectory()) return walk(at, path);
+  if (!entry.isSymbolicLink() && !isPillarFile(path)) return undefined;
+  const real = await resolved(join(at.root, path));
+  const facts = real === undefined ? undefined : await stat(real);
+  if (real === undefined || !facts) {
+    if (isPillarFile(path)) refuse("it is a link that leads nowhere, or where nothing may be read");
+    return undefined;
+  }
+  if (!isPillarFile(path) && !facts.isDirectory()) return undefined;
+  const inside = relative(at.real, real);
+  if (inside.startsWith("..")) refuse(`it is a link that leads out of "${at.root}"`);
+  else if (facts.isDirectory()) return walk(at, path);
+  else if (!facts.isFile()) refuse("it is no regular file");
+  else if (!at.files.has(real)) {
+    at.files.set(real, { root: at.root, path: inside, access: { mode: facts.mode, uid: facts.uid, gid: facts.gid } });
+  }
+  return undefined;
+}
+
+async function resolved(path: string): Promise<string | undefined> {
   try {
-    return await readdir(root, { recursive: true });
+    return await realpath(path);
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    if (error instanceof Error && "code" in error && UNRESOLVED.has(error.code)) return undefined;
     throw error;
   }
 }

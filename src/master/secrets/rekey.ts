@@ -8,8 +8,7 @@ import { ConfigError, errorMessage, HostError, LatchkeyError } from "../../core/
 import { z } from "../../core/schema.ts";
 import type { Secret } from "../../core/secret.ts";
 import type { RekeyReport } from "../../core/secrets-api.ts";
-import { quoteYaml, rewrite } from "../../pillar/edit-text.ts";
-import { sealedPlaces } from "../../pillar/sealed-places.ts";
+import { replaceSealed, sealedPlaces } from "../../pillar/sealed-places.ts";
 import { newestOf } from "../identity-ring.ts";
 import type { Lane } from "../lane.ts";
 import { readHostFile, replaceHostFile } from "../pillar-edit-file.ts";
@@ -77,7 +76,9 @@ export async function rekey(options: RekeyOptions): Promise<RekeyReport> {
   reached?.("started");
   for await (const stored of versions.all())
     await attempt(run, stored.entry.key, async () => rekeyVersion(run, stored));
-  for (const file of await listPillarFiles(options.roots)) {
+  const { files, unclear } = await listPillarFiles(options.roots);
+  run.failed.push(...unclear);
+  for (const file of files) {
     await attempt(run, `${file.root}/${file.path}`, async () => options.lane.run(async () => rekeyFile(run, file)));
   }
   for (const header of (await options.headers?.sealed()) ?? [])
@@ -160,7 +161,10 @@ async function rekeyFile(run: Run, file: PillarFileEntry) {
     armored.set(value, await sealAnew(run, plain));
   }
   reached?.("sealed");
-  const next = rewrite(text, places, ({ head, value }) => `${head}${quoteYaml(armored.get(value) ?? value)}`);
+  const next = replaceSealed(text, path, places, (value) => armored.get(value) ?? value);
+  if (next === undefined) {
+    throw new ConfigError("not-understood", 'it would say something else: write each secret as `!secret "..."`');
+  }
   if ((await readHostFile(root, path)).revision !== revision) {
     throw new ConfigError("rekey-conflict", "it was changed meanwhile: run it again");
   }

@@ -34,7 +34,7 @@ export async function showSecret(
   if (!options.allowed) {
     await record("secret-show-denied", id, data);
     throw new AuthError("show-not-allowed", `cannot show "${path}" of "${id}": this master shows no secrets`, {
-      hint: "allow_secret_show in the master's configuration is the permission for it",
+      hint: "set `allow_secret_show: true` in the master's configuration and restart it to permit this",
     });
   }
   using secret = secrets.open(await ciphertextOf(options, id, path, version));

@@ -69,6 +69,10 @@ export class MemoryStore implements Store {
 
   async scrub(): Promise<void> {}
 
+  async copyTo(_file: string): Promise<void> {
+    throw new HostError("backup-failed", "cannot copy the store: it is in memory alone");
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
   }

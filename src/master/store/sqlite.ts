@@ -1,6 +1,6 @@
 import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
-import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { backup, DatabaseSync, type StatementSync } from "node:sqlite";
 import { type Clock, systemClock } from "../../core/clock.ts";
 import { errorMessage, HostError } from "../../core/errors.ts";
 import { assertChanges, assertKey, prefixEnd } from "./keys.ts";
@@ -129,6 +129,18 @@ export class SqliteStore implements Store {
     }
   }
 
+  async copyTo(file: string): Promise<void> {
+    if (this.#closed) throw new HostError("backup-failed", "cannot copy the store: it is closed");
+    try {
+      // on this connection: the lock lets no other in. Pages that are written meanwhile are copied anew
+      // (https://www.sqlite.org/c3ref/backup_finish.html)
+      await backup(this.#db, file);
+    } catch (error) {
+      throw new HostError("backup-failed", `cannot copy the store: ${errorMessage(error)}`, { cause: error });
+    }
+    assertIntact(file);
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     clearInterval(this.#sweeper);
@@ -225,6 +237,19 @@ function openLocked(path: string, maxBytes: number | undefined): DatabaseSync {
   if (maxBytes !== undefined) db.exec(`pragma max_page_count = ${Math.ceil(maxBytes / PAGE_BYTES)}`);
   db.exec(SCHEMA);
   return db;
+}
+
+function assertIntact(file: string): void {
+  const copy = new DatabaseSync(file);
+  try {
+    // one file, without a log beside it
+    copy.exec("pragma journal_mode = delete");
+    const found = copy.prepare("pragma integrity_check").all();
+    if (found.length === 1 && found[0]?.["integrity_check"] === "ok") return;
+    throw new HostError("backup-failed", "cannot rely on the copy of the store: it does not read back whole");
+  } finally {
+    copy.close();
+  }
 }
 
 function toEntry(row: Readonly<Record<string, unknown>> | undefined): Entry | undefined {

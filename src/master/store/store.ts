@@ -61,5 +61,10 @@ export interface Store {
   watch(prefix: string, listener: (event: StoreEvent) => void): () => void;
   /** Overwrites what deleted and replaced entries have left in the store's files. */
   scrub(): Promise<void>;
+  /**
+   * Writes all that is there, as of one moment, to an empty file that a store can be opened from, and proves the file whole;
+   * other work goes on. Throws HostError `backup-failed`.
+   */
+  copyTo(file: string): Promise<void>;
   close(): Promise<void>;
 }

@@ -46,7 +46,7 @@ function recoveryKey(name: string) {
 }
 
 async function up(more: Partial<MasterConfig> = {}): Promise<Rig> {
-  const one = await rig(directory, {}, { auto_accept: true, ...more });
+  const one = await rig(directory, {}, { auto_accept: true, allow_secret_show: true, ...more });
   ending.push(async () => one.stop());
   return one;
 }
@@ -113,7 +113,7 @@ test("I4, I5: a value is shown only when that is on record, and the record holds
       return super.write(...args);
     }
   }
-  const one = await rig(directory, { openStore: (path) => new FailingStore(path) });
+  const one = await rig(directory, { openStore: (path) => new FailingStore(path) }, { allow_secret_show: true });
   ending.push(async () => one.stop());
   await set(one, "password", "hunter2");
   failing = true;
@@ -133,10 +133,15 @@ test("I4, I5: a value is shown only when that is on record, and the record holds
   expect(JSON.stringify(records)).not.toContain("hunter2");
 });
 
-test("without its permission nothing is shown, and the refusal is on record", async () => {
-  const one = await up({ allow_secret_show: false });
+test("without its permission, as a master is by itself, nothing is shown, and the refusal is on record", async () => {
+  const one = await rig(directory);
+  ending.push(async () => one.stop());
   await set(one, "password", "hunter2");
-  await expect(show(one, "password")).rejects.toMatchObject({ code: "show-not-allowed", exitStatus: 5 });
+  await expect(show(one, "password")).rejects.toMatchObject({
+    code: "show-not-allowed",
+    exitStatus: 5,
+    hint: expect.stringContaining("allow_secret_show: true"),
+  });
   const { text } = await one.client.request<{ readonly text: string }>("GET", "/v1/pillar/web1/source");
   expect(text).toBe(onDisk());
   expect(await actsOf(one)).toContainEqual(expect.objectContaining({ kind: "secret-show-denied", subject: "web1" }));

@@ -105,6 +105,7 @@ const SAID: Readonly<Record<AuditKind, readonly [JsonObject, string]>> = {
   "secret-show-denied": [secrets, "web1: disk:password"],
   "secret-shown": [secrets, "web1: disk:password"],
   "secrets-rekeyed": [{ phase: "started", recipients: ["age1x"] }, "started, to age1x"],
+  "store-backed-up": [{ path: "/mnt/b.db", force: false }, "to /mnt/b.db"],
   "volume-locked": [{ secrets: ["volumes:data:luks:key"] }, "web1: volumes:data:luks:key"],
   "volume-unlocked": [{ secrets: [] }, "web1: every secret"],
   "volume-command": [

@@ -68,10 +68,16 @@ export function collect(bus: EventBus): { readonly events: ControlEvent[]; reado
   return { events, end: () => ending.abort() };
 }
 
+const auditor = generateIdentity();
+
 /** An audit log over a store, signed by nobody that matters. */
 export async function openAudit(store: Store, clock: Clock): Promise<AuditLog> {
-  const { sign } = generateIdentity();
-  return AuditLog.open({ store, clock, sign: (message) => sign.sign(message) });
+  return AuditLog.open({
+    store,
+    clock,
+    sign: (message) => auditor.sign.sign(message),
+    signKey: auditor.public.signKey,
+  });
 }
 
 /** Every audit record of a store. */

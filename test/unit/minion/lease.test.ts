@@ -1,3 +1,4 @@
+import { CANARY_PATH } from "../../../src/core/canary.ts";
 import { expect, test } from "vitest";
 import { systemClock } from "../../../src/core/clock.ts";
 import { sealSecret } from "../../../src/core/crypto/sealed-secret.ts";
@@ -68,10 +69,21 @@ test("I5: the key is there for the use and wiped after it, and the run says so",
   expect(answer).toBe("opened");
   expect(seen?.wiped).toBe(true);
   await leases.settle();
-  expect(receipts(connection)).toMatchObject([{ leaseId: "lease-1", outcome: "used", wiped: true }]);
+  expect(receipts(connection)).toMatchObject([{ leaseId: "lease-1", outcome: "opened", wiped: true }]);
   const [record] = leases.records();
   expect(record).toMatchObject({ ref: "secret:luks:password", purpose: "open" });
   expect(record?.wipedAt).toBeGreaterThanOrEqual(record?.usedAt ?? Number.POSITIVE_INFINITY);
+});
+
+test.each([
+  ["format", "secret:p", "formatted"],
+  ["rotate", "secret:p", "used"],
+  ["open", `secret:${CANARY_PATH}`, "used"],
+] as const)("a receipt says what a key for %s at %s did: %s", async (purpose, ref, outcome) => {
+  const { connection, leases } = setUp((_body, allow) => allow());
+  await leases.lease(ref, purpose, subject, async () => {});
+  await leases.settle();
+  expect(receipts(connection)).toMatchObject([{ outcome, wiped: true }]);
 });
 
 test("I5: the key is wiped when its use fails", async () => {

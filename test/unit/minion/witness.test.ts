@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from "vitest";
-import { type Checkpoint, signCheckpoint } from "../../../src/core/audit/chain.ts";
+import { type Checkpoint, signChain } from "../../../src/core/audit/chain.ts";
 import { generateIdentity } from "../../../src/core/identity.ts";
 import { createLogger } from "../../../src/core/log.ts";
 import { readWitnessed, Witness } from "../../../src/minion/witness.ts";
@@ -9,7 +9,7 @@ const master = generateIdentity();
 const other = generateIdentity();
 const hash = (digit: string) => digit.repeat(64);
 const signed = (seq: number, digit: string, by = master): Checkpoint =>
-  signCheckpoint({ seq, hash: hash(digit) }, 1000 + seq, (message) => by.sign.sign(message));
+  signChain("checkpoint", { seq, hash: hash(digit) }, 1000 + seq, (message) => by.sign.sign(message));
 
 let host: FakeHost;
 let speaking = master;

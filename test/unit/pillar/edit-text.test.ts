@@ -73,6 +73,16 @@ test("a value that moves keeps its ciphertext, on one line where its block no lo
   expect(save(old, 'b: {c: !secret "one"}\n')).toBe(`b: {c: !secret ${line("one")}}\n`);
 });
 
+test.each([
+  ["a comment that names the tag", `a: !secret # was !secret of 2025\n  ${line("one")}\n`],
+  ["an anchor on the next line", `a: !secret\n  &x ${line("one")}\nb: *x\n`],
+  ["a comment above the value", `a: !secret # the key of /srv\n  # it is old\n  ${line("one")} # after\n`],
+])("%s between tag and value stays there", (_, text) => {
+  expect(save(text, show(text))).toBe(text);
+  expect(show(text)).toBe(text.replace(line("one"), '"one"'));
+  expect(save(text, show(text).replace('"one"', '"two"'))).toBe(text.replace(line("one"), line("two")));
+});
+
 test("a secret may be typed in any style; its bytes are what YAML reads", () => {
   const edited = "a: !secret plain text\nb: !secret |-\n  two\n  lines\nc: !secret |\n  ends\nd: !secret 'it''s'\n";
   const saved = save("", edited);

@@ -47,6 +47,19 @@ test("lesson: 2021-25283 YAML is the safe subset: aliases cannot unfold without 
   expect(() => parseYaml("[".repeat(100_000), "f")).toThrow(ConfigError);
 });
 
+test.each([
+  ["!secret password: hunter2\n", 1],
+  ["a:\n  !generate &k b: hunter2\n", 2],
+  ["a: {!secret b: hunter2}\n", 1],
+  ["? !secret\n: hunter2\n", 1],
+  ["!<tag:example.com,2000:x> b: hunter2\n", 1],
+])("a tag on a key protects nothing and is refused, the value not quoted: %j", (text, line) => {
+  const error = thrownBy(() => parseYaml(text, "f", { tags: { "!secret": () => "", "!generate": () => "" } }));
+  expect(error).toMatchObject({ code: "bad-yaml", facts: { file: "f", line } });
+  expect(JSON.stringify(error) + String(error)).not.toContain("hunter2");
+  expect(parseYaml("!!str a: 1\n", "f")).toEqual({ a: 1 });
+});
+
 test("tags mean what the caller says, and every scalar has its place", () => {
   const text = 'a: !secret |\n  abc\n  def\nb: !secret "x y" # c\nc:\n  - &q !secret zz\n';
   const document = parseYamlDocument(text, "f", { tags: { "!secret": ({ path }) => `secret:${path.join(":")}` } });

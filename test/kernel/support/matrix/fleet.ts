@@ -63,6 +63,7 @@ export class Fleet {
       auto_accept: true,
       state_dir: join(at, "state"),
       socket: this.#socket,
+      allow_secret_show: true,
       file_roots: { base: [join(at, "states")] },
       pillar_roots: { base: [join(at, "pillar")] },
       release_policy: join(at, "release.yaml"),

@@ -3,9 +3,9 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../../../src/core/clock.ts";
 import { generateIdentity, type Identity } from "../../../../src/core/identity.ts";
 import { AuditLog } from "../../../../src/master/audit/audit-log.ts";
-import { type AuditFact, EMPTY_CHAIN } from "../../../../src/core/audit/chain.ts";
-import { exportAudit } from "../../../../src/master/audit/export.ts";
-import type { Checkpoint } from "../../../../src/core/audit/chain.ts";
+import { type AuditFact, chainRecord, EMPTY_CHAIN } from "../../../../src/core/audit/chain.ts";
+import { CHECKPOINTS, decodeHead, decodeStored, HEAD, recordKey, seqOf } from "../../../../src/master/audit/stored.ts";
+import { auditLines, exportAudit } from "../../../../src/master/audit/export.ts";
 import { ChainVerifier, verifyExport } from "../../../../src/core/audit/verify.ts";
 import { recordsOf } from "../fakes.ts";
 import { MemoryStore } from "../../../../src/master/store/memory.ts";
@@ -21,12 +21,15 @@ const fact = (subject: string): AuditFact => ({
   data: { path: "password", verdict: "allow", reasons: ["no-policy"] },
 });
 
-const signs = (identity: Identity) => (message: Uint8Array) => identity.sign.sign(message);
+const signs = (identity: Identity) => ({
+  sign: (message: Uint8Array) => identity.sign.sign(message),
+  signKey: identity.public.signKey,
+});
 
 let store: MemoryStore;
-const open = async () => await AuditLog.open({ store, clock: systemClock, sign: signs(master) });
+const open = async () => await AuditLog.open({ store, clock: systemClock, ...signs(master) });
 const exported = async (from: MemoryStore, log: AuditLog) =>
-  Array.fromAsync(exportAudit(from, master.public, await log.signNow()), (line) => JSON.stringify(line));
+  Array.fromAsync(exportAudit(from, master.public, await log.signEnd()), (line) => JSON.stringify(line));
 const linesOf = async (log: AuditLog) => exported(store, log);
 
 beforeEach(() => {
@@ -74,7 +77,7 @@ test("records of one tick share one write, changes of the caller with them", asy
 test("I4: when the store fails nothing is recorded, the caller knows, and the chain tells of it afterwards", async () => {
   const heard: unknown[] = [];
   const onTrouble = (trouble: unknown) => heard.push(trouble);
-  const log = await AuditLog.open({ store, clock: systemClock, sign: signs(master), onTrouble });
+  const log = await AuditLog.open({ store, clock: systemClock, ...signs(master), onTrouble });
   await log.append(fact("a"));
   store.fail = "no space left on device";
   await expect(log.append(fact("b"))).rejects.toThrow(expect.objectContaining({ code: "store-failed" }));
@@ -137,7 +140,7 @@ describe("tampering with an export is found", () => {
   test("a record whose hash was mended as well is named by what follows it", async () => {
     const lines = await filled(10);
     const otherStore = new MemoryStore(systemClock);
-    const other = await AuditLog.open({ store: otherStore, clock: systemClock, sign: signs(stranger) });
+    const other = await AuditLog.open({ store: otherStore, clock: systemClock, ...signs(stranger) });
     for (let index = 0; index < 10; index += 1) await other.append(fact(index === 4 ? "liar" : `host-${index}`));
     const forged = await exported(otherStore, other);
     const mended = lines.map((line) => {
@@ -176,27 +179,119 @@ describe("tampering with an export is found", () => {
   });
 });
 
-test("an export cut off at its end, and closed with an older signature, is found by what a minion keeps, which is named", async () => {
-  const log = await open();
-  const kept: (Checkpoint | undefined)[] = [];
-  for (const id of ["a", "b", "c", "d"]) {
-    await log.append(fact(id));
-    kept.push(await log.signNow());
-  }
-  const lines = await linesOf(log);
-  const [early, , , newest] = kept;
-  const forged = [...lines.slice(0, 2), JSON.stringify({ type: "end", checkpoint: early })];
-  // in itself it is a true export of an earlier day: only somebody else can know better
-  expect(verifyExport(forged, master.fingerprint)).toMatchObject({ records: 1, faults: [] });
-  const witness = newest && { witness: "web1", checkpoint: newest };
-  expect(verifyExport(forged, master.fingerprint, witness ? [witness] : []).faults).toEqual([
-    `the checkpoint ${newest?.seq} that web1 keeps is beyond the last record 1: the chain was cut off at the end`,
+test("an export cut off at a checkpoint is found: a checkpoint is no end, whatever its line is called", async () => {
+  const lines = await filled(10);
+  const at = lines.findIndex((line) => line.includes('"type":"checkpoint"'));
+  const forged = [...lines.slice(0, at), (lines[at] ?? "").replace('"type":"checkpoint"', '"type":"end"')];
+  expect(verifyExport(forged, master.fingerprint).faults).toEqual([
+    "the end is not signed as such by this master: the export was cut off",
   ]);
-  const plainly = lines.slice(0, -2);
-  expect(verifyExport(plainly, master.fingerprint, witness ? [witness] : []).faults).toEqual([
-    expect.stringContaining("that web1 keeps is beyond the last record"),
+  // nor is the end of an export a checkpoint, or the store's own end
+  const end = (lines.at(-1) ?? "").replace('"type":"end"', '"type":"checkpoint"');
+  expect(verifyExport([...lines.slice(0, -1), end, lines.at(-1) ?? ""], master.fingerprint).faults).toEqual([
+    "checkpoint 10 is not signed by this master",
+  ]);
+});
+
+test("an export of an earlier day says when it was made, and what a minion keeps shows what it lacks", async () => {
+  let now = 1_767_787_200_000;
+  const log = await AuditLog.open({ store, clock: { ...systemClock, now: () => now }, ...signs(master) });
+  await log.append(fact("a"));
+  const early = await linesOf(log);
+  now += 86_400_000;
+  await log.append(fact("b"));
+  const newest = await log.signNow();
+  expect(verifyExport(early, master.fingerprint)).toMatchObject({ records: 1, faults: [], endedAt: now - 86_400_000 });
+  const witnesses = newest ? [{ witness: "web1", checkpoint: newest }] : [];
+  expect(verifyExport(early, master.fingerprint, witnesses).faults).toEqual([
+    "the checkpoint 2 that web1 keeps is beyond the last record 1: the chain was cut off at the end",
+  ]);
+  expect(verifyExport((await linesOf(log)).slice(0, -2), master.fingerprint, witnesses).faults).toEqual([
     "the export has no signed end: it was cut off",
   ]);
+});
+
+describe("records behind the newest checkpoint of a master that was killed", () => {
+  const put = async (key: string, value: object) =>
+    store.write([{ op: "put", key, value: Buffer.from(JSON.stringify(value)) }]);
+  const storeFaults = async () => {
+    const verifier = new ChainVerifier(master.public.signKey);
+    for await (const line of auditLines(store)) verifier.take(line);
+    const head = await store.get(HEAD);
+    verifier.storedHead(head && decodeHead(head));
+    return verifier.result().faults;
+  };
+  beforeEach(async () => {
+    const log = await open();
+    await log.append(fact("a"));
+    await log.signNow();
+    for (const id of ["b", "c"]) await log.append(fact(id));
+  });
+
+  test("untouched, they are gone on with", async () => {
+    expect(await storeFaults()).toEqual([]);
+    expect((await open()).head.seq).toBe(3);
+  });
+
+  test("rewritten without the master's key, their hashes and the count mended, they are found and never signed", async () => {
+    const [, second, third] = await recordsOf(store);
+    if (!second || !third) throw new Error("no records");
+    const forged = chainRecord({ seq: second.seq, hash: second.hash }, fact("innocent"));
+    await put(recordKey(3), forged);
+    await put(HEAD, { seq: 3, hash: forged.hash });
+    expect(await storeFaults()).toEqual(["the end of the chain as the store has it is not signed by this master"]);
+    await expect(open()).rejects.toMatchObject({
+      code: "audit-damaged",
+      message: expect.stringContaining("not signed"),
+    });
+  });
+
+  test("rewritten below the signed end, the record is named", async () => {
+    const [first] = await recordsOf(store);
+    if (!first) throw new Error("no records");
+    await put(recordKey(2), chainRecord({ seq: first.seq, hash: first.hash }, fact("innocent")));
+    await expect(open()).rejects.toThrow("record 3 does not follow record 2");
+  });
+
+  test("cut off, with a count that fits, they are missed", async () => {
+    const [first] = await recordsOf(store);
+    await store.write([2, 3].map((seq) => ({ op: "delete", key: recordKey(seq) })));
+    await expect(open()).rejects.toThrow("record 3 is gone");
+    await put(HEAD, { seq: 1, hash: first?.hash ?? "" });
+    await expect(open()).rejects.toThrow("not signed by this master");
+    expect(await storeFaults()).toHaveLength(1);
+    // a checkpoint is not the store's own end either
+    await put(HEAD, decodeStored((await store.list(CHECKPOINTS))[0] ?? { key: "", value: Buffer.from("0") }) as object);
+    await expect(open()).rejects.toThrow("not signed by this master");
+  });
+});
+
+test("under steady load checkpoints are made all the same, and who asks for one waits for one write", async () => {
+  let monotonicMs = 0;
+  const log = await AuditLog.open({
+    store,
+    clock: { ...systemClock, monotonicMs: () => monotonicMs },
+    ...signs(master),
+  });
+  const stopping = new AbortController();
+  const worker = async () => {
+    while (!stopping.signal.aborted) await log.append(fact("a"));
+  };
+  const workers = Array.from({ length: 16 }, worker);
+  await expect.poll(() => log.checkpoint?.seq ?? 0, { timeout: 5000 }).toBeGreaterThanOrEqual(256);
+  expect(seqOf((await store.list(CHECKPOINTS))[0] ?? { key: "" })).toBeLessThan(256 + 32);
+  const before = log.checkpoint?.seq ?? 0;
+  const asked = await log.signNow();
+  expect(asked?.seq).toBeGreaterThan(before);
+  expect(verifyExport(await linesOf(log), master.fingerprint).faults).toEqual([]);
+  const { seq } = await log.append(fact("b"));
+  monotonicMs += 2000;
+  await log.append(fact("c"));
+  await log.append(fact("d"));
+  expect(log.checkpoint?.seq).toBeGreaterThanOrEqual(seq);
+  stopping.abort();
+  await Promise.all(workers);
+  await log.close();
 });
 
 test("an export whose beginning was taken away is found, whatever its first line says", async () => {

@@ -46,6 +46,7 @@ function dyingAt(store: Store, victim: number): Store {
     list: (prefix, options) => store.list(prefix, options),
     watch: (prefix, listener) => store.watch(prefix, listener),
     scrub: () => store.scrub(),
+    copyTo: (file) => store.copyTo(file),
     close: () => store.close(),
     write: (changes) => {
       writes += 1;
