@@ -90,7 +90,7 @@ export async function openVolumeKnowledge(parts: KnowledgeParts): Promise<Volume
 
 /** What operations on volumes rest on besides. */
 export interface OperationParts extends Omit<KnowledgeParts, "config">, Omit<VolumeKnowledge, "notifier"> {
-  readonly config: Pick<MasterConfig, "approval_minutes" | "erase_approvals">;
+  readonly config: Pick<MasterConfig, "approval_minutes" | "erase_approvals" | "heartbeat">;
   readonly hosts: Hosts;
   readonly jobs: Jobs;
   readonly release: ReleaseRoom;
@@ -144,7 +144,9 @@ export async function openVolumeOperations(parts: OperationParts): Promise<Volum
     ...reached,
   });
   await erasures.resume();
-  const campaigns = await openCampaigns({ ...shared, hosts, jobs, rotations, pillar, acceptedIds });
+  // two heartbeats: whoever was there has noticed by then, and is back
+  const settleMs = Math.round(config.heartbeat * 2000);
+  const campaigns = await openCampaigns({ ...shared, hosts, jobs, rotations, pillar, acceptedIds, settleMs });
   const locks = {
     volumes,
     acceptedIds,
