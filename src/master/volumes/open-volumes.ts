@@ -117,6 +117,7 @@ export interface VolumeOperations {
   /** Adds the routes of all of them. */
   readonly extend: (app: FastifyInstance) => void;
   readonly campaigns: Campaigns;
+  readonly erasures: Pick<Erasures, "close" | "stuck">;
 }
 
 /** Opens the master's side of rotations, campaigns, erasures and the rest; what was decided before is carried through first. */
@@ -140,7 +141,6 @@ export async function openVolumeOperations(parts: OperationParts): Promise<Volum
     master: parts.master,
     needed: config.erase_approvals,
     approvalMs: Math.round(config.approval_minutes * 60_000),
-    now: () => clock.now(),
     ...reached,
   });
   await erasures.resume();
@@ -157,6 +157,7 @@ export async function openVolumeOperations(parts: OperationParts): Promise<Volum
   };
   return {
     campaigns,
+    erasures,
     requests: { volumes, rotations, campaigns, erasedSlots, forgetting, headers: new HeaderRequests(headers, clock) },
     beforeJob: async (request) => {
       const fact = volumeJobFact(request, clock.now());

@@ -4,11 +4,12 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import type { AuditRecord } from "../../../src/core/audit/chain.ts";
 import type { MasterStatus } from "../../../src/core/control-api.ts";
 import type { JsonObject } from "../../../src/core/json.ts";
-import { AuthError } from "../../../src/core/errors.ts";
+import { AuthError, HostError } from "../../../src/core/errors.ts";
 import type { EraseStatement } from "../../../src/core/operator-statement.ts";
 import type { SigningKey } from "../../../src/core/crypto/ed25519.ts";
 import type { ErasureEntry } from "../../../src/core/volume-api.ts";
 import type { VolumeReport } from "../../../src/core/volume-report.ts";
+import type { MasterOverrides } from "../../../src/master/daemon.ts";
 import type { ErasurePoint } from "../../../src/master/volumes/erasures.ts";
 import { SqliteStore } from "../../../src/master/store/sqlite.ts";
 import type { Request } from "../../../src/wire/messages.ts";
@@ -36,8 +37,8 @@ afterEach(async () => {
   remove();
 });
 
-async function start(): Promise<Rig> {
-  const one = await rig(directory, { reached: (point) => reached(point) }, { auto_accept: true });
+async function start(more: MasterOverrides = {}): Promise<Rig> {
+  const one = await rig(directory, { reached: (point) => reached(point), ...more }, { auto_accept: true });
   ending.push(async () => one.stop());
   return one;
 }
@@ -193,6 +194,38 @@ test.each<ErasurePoint>(["erasure-decided", "erasure-headers", "erasure-secrets"
     await store.close();
   },
 );
+
+test("a store that cannot be scrubbed keeps nobody from their keys: the master starts, says so, and ends it later", async () => {
+  let isFull = true;
+  const openStore = (path: string) => {
+    const store = new SqliteStore(path);
+    const scrub = store.scrub.bind(store);
+    store.scrub = async () => {
+      if (isFull) throw new HostError("store-failed", "cannot scrub the store: database or disk is full");
+      await scrub();
+    };
+    return store;
+  };
+  const one = await start({ openStore });
+  const { minion } = await provision(one);
+  await approved(one);
+  await keyslotsErased(minion);
+  await expect(execute(one)).rejects.toMatchObject({ code: "store-failed" });
+  await one.stop();
+  const again = await start({ openStore });
+  const stuck = async () => (await again.client.request<MasterStatus>("GET", "/v1/status")).stuckErasures;
+  const reason = "cannot scrub the store: database or disk is full";
+  expect(await stuck()).toEqual([{ id: "web1", volume: "data", reason }]);
+  await minion.connection.close();
+  const back = startMinion(portsOf(again), { id: "web2", fingerprints: [again.master.fingerprint] });
+  ending.push(async () => back.connection.close());
+  writeFileSync(join(directory, "pillar/hosts/web2.yaml"), "password: !generate\n");
+  await back.connection.ready(AbortSignal.timeout(60_000));
+  expect(Buffer.isBuffer(await leaseKey(back, "password", "format"))).toBe(true);
+  isFull = false;
+  expect(await execute(again)).toMatchObject({ state: "done" });
+  expect(await stuck()).toEqual([]);
+});
 
 test("two who carry it out at once: it is done once, the other hears that nothing waits", async () => {
   const one = await start();
