@@ -67,7 +67,7 @@ export class Erasures {
   readonly #closing = new AbortController();
   /** Why, by the key of the record. */
   readonly #stuck = new Map<string, string>();
-  #again: Promise<void> | undefined;
+  #isTrying = false;
 
   constructor(options: ErasuresOptions) {
     this.#options = options;
@@ -216,15 +216,17 @@ export class Erasures {
       this.#options.log.error({ ...facts }, "a volume cannot be erased for good now; it is tried again");
       this.#options.events.emit(`erasure/stuck/${facts.id}`, { ...facts });
     }
-    this.#again ??= this.#tryAgain().finally(() => (this.#again = undefined));
+    if (!this.#isTrying) void this.#tryAgain();
   }
 
   async #tryAgain(): Promise<void> {
     const { signal } = this.#closing;
+    this.#isTrying = true;
     while (this.#stuck.size > 0 && !signal.aborted) {
       await this.#options.clock.sleep(AGAIN_MS, signal).catch(() => undefined);
       for (const key of signal.aborted ? [] : [...this.#stuck.keys()]) await this.#goOn(key);
     }
+    this.#isTrying = false;
   }
 
   async #destroy(record: ErasureRecord): Promise<ErasureEntry> {
