@@ -15,7 +15,7 @@ import type { Operators } from "../release/operators.ts";
 import type { SecretVersions } from "../secret-versions.ts";
 import { decodeRecord, putRecord } from "../store/record.ts";
 import type { Store } from "../store/store.ts";
-import type { ErasedSlots } from "./erased-slots.ts";
+import { type ErasedSlots, erasedSlotsKey } from "./erased-slots.ts";
 import { erasureKey, type ErasureRecord, ERASURES, erasureSchema } from "./erasure-record.ts";
 import type { Headers } from "./headers.ts";
 import type { Volumes } from "./volumes.ts";
@@ -236,7 +236,7 @@ export class Erasures {
     try {
       await headers.destroy(id, volume, ROOT);
       reached?.("erasure-headers");
-      await versions.destroy(id, path);
+      await versions.destroy(id, path, [{ op: "delete", key: erasedSlotsKey(id, volume) }]);
       reached?.("erasure-secrets");
       await store.scrub();
       reached?.("erasure-scrubbed");
