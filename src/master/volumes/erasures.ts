@@ -5,7 +5,7 @@ import { AuthError, ConfigError, errorMessage, HostError } from "../../core/erro
 import type { Clock } from "../../core/clock.ts";
 import type { JsonObject } from "../../core/json.ts";
 import type { Logger } from "../../core/log.ts";
-import type { EraseStatement } from "../../core/operator-statement.ts";
+import type { EraseAskStatement, EraseStatement } from "../../core/operator-statement.ts";
 import type { ErasureEntry, StuckErasure } from "../../core/volume-api.ts";
 import type { CompiledPillar } from "../../pillar/compile.ts";
 import { type Actor, ROOT } from "../audit/actor.ts";
@@ -22,6 +22,8 @@ import type { Volumes } from "./volumes.ts";
 
 /** How long until what could not be carried through is tried again. */
 const AGAIN_MS = 60_000;
+/** How long a signed ask may lie around before it reaches the master. */
+const MAX_ASK_MS = 600_000;
 /** How long one that was asked for waits for its approvals. */
 const KEEP_MS = 86_400_000;
 
@@ -51,6 +53,12 @@ export interface ErasuresOptions {
   readonly reached?: (point: ErasurePoint) => void;
 }
 
+/** An operator's signed word that they ask. */
+export interface SignedAsk {
+  readonly statement: EraseAskStatement;
+  readonly signature: string;
+}
+
 /** The name once more, and whether the host, or the disk, is gone for good: then its word is not waited for. */
 export interface ErasureConsent {
   readonly typed: string;
@@ -78,8 +86,11 @@ export class Erasures {
     return (await this.#records()).map((record) => this.#entry(record));
   }
 
-  /** Asks for one. The same one is handed back while it waits. Throws ConfigError `no-quorum`, `no-volume`, `not-generated`. */
-  async ask(id: string, volume: string, by: Actor = ROOT): Promise<ErasureEntry> {
+  /**
+   * Asks for one, in the name of the operator who signed: they cannot approve it. The same one is handed back while it waits,
+   * to anybody. Throws ConfigError `no-quorum`, `no-volume`, `not-generated`, AuthError `not-signed`, `bad-approval`.
+   */
+  async ask(id: string, volume: string, asked?: SignedAsk): Promise<ErasureEntry> {
     return this.#lane.run(async () => {
       const { clock, needed, operators } = this.#options;
       const now = clock.now();
@@ -91,15 +102,16 @@ export class Erasures {
       const isSame = before?.luksUuid === known.luksUuid && before.path === known.keyPath;
       if (before?.state === "destroying" || (before?.state === "asked" && before.expires > now && isSame))
         return this.#entry(before);
+      const by = this.#askedBy(id, volume, asked, before);
       const others = operators.list().filter(({ name }) => name !== by.actor);
       if (others.length < needed) {
         throw new ConfigError("no-quorum", `cannot erase for good: it needs ${needed} operators who approve`, {
-          hint: "add them with `latchkey operator add`",
+          hint: "who asks is none of them; add them with `latchkey operator add`",
         });
       }
       const { keyPath: path, luksUuid } = known;
       await this.#assertOfStore(id, path);
-      const erasure = randomBytes(16).toString("hex");
+      const erasure = asked?.statement.erasure ?? randomBytes(16).toString("hex");
       const record: ErasureRecord = {
         erasure,
         id,
@@ -112,9 +124,33 @@ export class Erasures {
         state: "asked",
         approvals: [],
       };
-      await this.#record("erase-asked", by, record);
+      const signed = asked && { expires: asked.statement.expires, signature: asked.signature };
+      await this.#record("erase-asked", by, record, signed);
       return this.#entry(record);
     });
+  }
+
+  /** Who asks: as soon as there are operators, one of them, by their signature over this very ask. */
+  #askedBy(id: string, volume: string, asked: SignedAsk | undefined, before: ErasureRecord | undefined): Actor {
+    const { operators, clock, master } = this.#options;
+    if (asked === undefined) {
+      if (operators.list().length === 0) return ROOT;
+      throw new AuthError("not-signed", `cannot erase "${volume}" for good: the operator who asks must sign`, {
+        hint: "add --operator NAME",
+      });
+    }
+    const { statement, signature } = asked;
+    const { operator } = statement;
+    const refuse = (why: string) => new AuthError("bad-approval", `cannot take this from "${operator}": ${why}`);
+    operators.verify(statement, signature, clock.now(), MAX_ASK_MS);
+    const isAbout =
+      statement.what === "ask-erase" &&
+      statement.master === master &&
+      statement.minion === id &&
+      statement.volume === volume;
+    if (!isAbout) throw refuse("it is about something else than this volume");
+    if (before?.erasure === statement.erasure) throw refuse("it was used before");
+    return { actor: operator, from: ROOT.from };
   }
 
   /** Takes one operator's yes in. Throws AuthError `bad-approval`, ConfigError `no-erasure`. */

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -5,7 +6,7 @@ import type { AuditRecord } from "../../../src/core/audit/chain.ts";
 import type { MasterStatus } from "../../../src/core/control-api.ts";
 import type { JsonObject } from "../../../src/core/json.ts";
 import { AuthError, HostError } from "../../../src/core/errors.ts";
-import type { EraseStatement } from "../../../src/core/operator-statement.ts";
+import type { EraseAskStatement, EraseStatement } from "../../../src/core/operator-statement.ts";
 import type { SigningKey } from "../../../src/core/crypto/ed25519.ts";
 import type { ErasureEntry } from "../../../src/core/volume-api.ts";
 import type { VolumeReport } from "../../../src/core/volume-report.ts";
@@ -64,8 +65,23 @@ async function provision(one: Rig): Promise<{ readonly minion: TestMinion; reado
   await minion.connection.request("volume.report", { reports: [report] });
   return { minion, key };
 }
-const ask = async ({ client }: Rig) =>
-  client.request<ErasureEntry>("POST", "/v1/erasures", { id: "web1", volume: "data" });
+const PLACE = { id: "web1", volume: "data" };
+const askUnsigned = async ({ client }: Rig) => client.request<ErasureEntry>("POST", "/v1/erasures", PLACE);
+/** Asks as an operator, by default as one of whom nothing else is seen. */
+async function ask(one: Rig, operator = "carol", key?: SigningKey, more: Partial<EraseAskStatement> = {}) {
+  const by = key ?? (await addOperator(one, operator));
+  const statement: EraseAskStatement = {
+    what: "ask-erase",
+    master: one.master.fingerprint,
+    erasure: randomBytes(16).toString("hex"),
+    minion: "web1",
+    volume: "data",
+    operator,
+    expires: Date.now() + 300_000,
+    ...more,
+  };
+  return one.client.request<ErasureEntry>("POST", "/v1/erasures", { ...PLACE, asked: sign(statement, by) });
+}
 const statementOf = (one: Rig, { erasure }: ErasureEntry, operator: string, more: Partial<EraseStatement> = {}) => ({
   what: "erase" as const,
   master: one.master.fingerprint,
@@ -108,12 +124,38 @@ const bytesOnDisk = () =>
 test("without enough operators a final erase is not even asked for, and the refusal says how to add them", async () => {
   const one = await start();
   await provision(one);
-  await expect(ask(one)).rejects.toMatchObject({
+  await expect(askUnsigned(one)).rejects.toMatchObject({
     code: "no-quorum",
-    hint: "add them with `latchkey operator add`",
+    hint: "who asks is none of them; add them with `latchkey operator add`",
   });
-  await addOperator(one, "ann");
-  await expect(ask(one)).rejects.toMatchObject({ code: "no-quorum" });
+  const ann = await addOperator(one, "ann");
+  await addOperator(one, "bob");
+  // of two, one asks
+  await expect(ask(one, "ann", ann)).rejects.toMatchObject({ code: "no-quorum" });
+});
+
+test("who asks signs it, for this volume and once, and cannot approve it", async () => {
+  const one = await start();
+  const { minion } = await provision(one);
+  const [ann, bob] = [await addOperator(one, "ann"), await addOperator(one, "bob")];
+  await addOperator(one, "carol");
+  await expect(askUnsigned(one)).rejects.toMatchObject({ code: "not-signed", hint: "add --operator NAME" });
+  const refused = { code: "bad-approval" };
+  await expect(ask(one, "ann", bob)).rejects.toMatchObject(refused);
+  await expect(ask(one, "ann", ann, { volume: "logs" })).rejects.toMatchObject(refused);
+  await expect(ask(one, "ann", ann, { master: "SHA256:other" })).rejects.toMatchObject(refused);
+  await expect(ask(one, "ann", ann, { expires: Date.now() + 3_600_000 })).rejects.toMatchObject(refused);
+  const asked = await ask(one, "ann", ann);
+  expect(asked).toMatchObject({ by: "ann", state: "asked" });
+  // while it waits it is the same one, whoever looks
+  expect(await askUnsigned(one)).toMatchObject({ erasure: asked.erasure, by: "ann" });
+  await expect(approve(one, statementOf(one, asked, "ann"), ann)).rejects.toMatchObject(refused);
+  expect(await approve(one, statementOf(one, asked, "bob"), bob)).toMatchObject({ approvals: ["bob"] });
+  // formatted anew it is another volume, which the word on the one before does not ask for
+  const luksUuid = UUID.replace("0", "1");
+  await minion.connection.request("volume.report", { reports: [{ ...report, luksUuid }] });
+  await expect(ask(one, "ann", ann, { erasure: asked.erasure })).rejects.toMatchObject(refused);
+  expect(await ask(one, "ann", ann)).toMatchObject({ luksUuid, approvals: [] });
 });
 
 test("only approvals of this very erasure count, each once, by operators who are registered", async () => {
