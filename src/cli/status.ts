@@ -48,6 +48,10 @@ export async function showStatus(format: OutputFormat, context: Context): Promis
     const text = `audit: failing since ${timeText(since)}, no key is released: ${sanitiseLine(reason)}`;
     terminal.print(`${paint("red", text)}\n`);
   }
+  for (const { id, volume, reason } of status.stuckErasures) {
+    const text = `erase: ${sanitiseLine(`${id}/${volume}`)} is not erased for good yet, and is tried again: ${sanitiseLine(reason)}`;
+    terminal.print(`${paint("red", text)}\n`);
+  }
   const drops = Object.entries(status.drops).filter(([, count]) => count > 0);
   if (drops.length > 0) {
     const text = drops.map(([reason, count]) => `${sanitiseLine(reason)} ${count}`).join(", ");

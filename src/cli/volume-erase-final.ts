@@ -1,9 +1,14 @@
+import { randomBytes } from "node:crypto";
 import { ConfigError } from "../core/errors.ts";
-import type { EraseStatement } from "../core/operator-statement.ts";
+import type { EraseAskStatement, EraseStatement } from "../core/operator-statement.ts";
+import type { HoldList } from "../core/release-api.ts";
 import type { ErasureEntry, ErasureList } from "../core/volume-api.ts";
 import type { Context } from "./context.ts";
 import { sanitiseLine } from "./format/sanitise.ts";
 import { openSigner, type Signer } from "./operator-signature.ts";
+import { RemoteError } from "./remote-error.ts";
+import { signerOf } from "./sign-options.ts";
+import { EXPIRES_MS } from "./signed-job.ts";
 import { pushVolumeJob, volumeJob, type VolumeJobOptions } from "./volume-job.ts";
 import { oneVolume } from "./volume-recovery.ts";
 
@@ -18,7 +23,7 @@ export interface FinalEraseOptions extends VolumeJobOptions {
 const URL = "/v1/erasures";
 
 /**
- * `volume erase <minion>/<volume> --final`: asks for it; once enough operators have approved, asks for the name typed out, kills
+ * `volume erase <minion>/<volume> --final`: asks for it, signed by `--operator`; once enough operators have approved, asks for the name typed out, kills
  * the keyslots on the host, and has the master destroy the headers in escrow and every version of the key, which it does on the
  * host's signed word alone. Status 1 while approvals are missing, or when another name was typed.
  */
@@ -26,7 +31,7 @@ export async function eraseForGood(target: string, options: FinalEraseOptions, c
   const { client, terminal, signal } = context;
   const { id, volume } = oneVolume(target);
   const name = sanitiseLine(`${id}/${volume}`);
-  const asked = await client.request<ErasureEntry>("POST", URL, { id, volume });
+  const asked = await askFor({ id, volume }, signerOf(options), context);
   const { approvals, needed } = asked;
   if (asked.state === "asked" && approvals.length < needed) {
     const by = approvals.length === 0 ? "" : `, by ${approvals.map(sanitiseLine).join(", ")}`;
@@ -60,6 +65,33 @@ export async function eraseForGood(target: string, options: FinalEraseOptions, c
   await client.request<ErasureEntry>("POST", `${URL}/execute`, body);
   terminal.print(`erased ${name} for good: no header and no key of it is left at the master\n`);
   return 0;
+}
+
+/** The erasure that waits, or a new one that the operator asks for. */
+async function askFor(
+  place: { readonly id: string; readonly volume: string },
+  signer: Signer,
+  context: Context,
+): Promise<ErasureEntry> {
+  const { client } = context;
+  try {
+    return await client.request<ErasureEntry>("POST", URL, place);
+  } catch (error) {
+    if (signer.as === undefined || !(error instanceof RemoteError) || error.code !== "not-signed") throw error;
+  }
+  const sign = await openSigner(signer, context);
+  const { master, now } = await client.request<HoldList>("GET", "/v1/holds");
+  const statement: EraseAskStatement = {
+    what: "ask-erase",
+    master,
+    erasure: randomBytes(16).toString("hex"),
+    minion: place.id,
+    volume: place.volume,
+    operator: signer.as,
+    expires: now + EXPIRES_MS,
+  };
+  const signature = sign(statement);
+  return client.request<ErasureEntry>("POST", URL, { ...place, asked: { statement, signature } });
 }
 
 /** `volume erase-approve <minion>/<volume>`: an operator's signed yes to exactly the erasure that waits. */

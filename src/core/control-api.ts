@@ -2,6 +2,7 @@ import type { Checkpoint } from "./audit/chain.ts";
 import type { Verification } from "./audit/verify.ts";
 import type { Json, JsonObject } from "./json.ts";
 import type { JobStatement } from "./operator-statement.ts";
+import type { StuckErasure } from "./volume-api.ts";
 
 /**
  * What the command line and the master's control API say to each other: HTTP on a unix socket, JSON bodies, streams as
@@ -84,6 +85,8 @@ export interface MasterStatus {
   readonly minions: readonly MinionStatus[];
   /** Volumes of accepted hosts that would not come up at the next boot, by what the hosts last reported. */
   readonly nextBootFails: readonly FailingVolume[];
+  /** Final erases that were decided and cannot be carried through yet. */
+  readonly stuckErasures: readonly StuckErasure[];
 }
 
 /** A volume that would not come up, and why. */

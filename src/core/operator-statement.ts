@@ -63,8 +63,20 @@ export interface EraseStatement {
   readonly expires: number;
 }
 
+/** An operator's word that it is they who ask for a volume to be erased for good, once. */
+export interface EraseAskStatement {
+  readonly what: "ask-erase";
+  readonly master: string;
+  /** 32 hex digits that no other statement has: the name of the erasure. */
+  readonly erasure: string;
+  readonly minion: string;
+  readonly volume: string;
+  readonly operator: string;
+  readonly expires: number;
+}
+
 /** Everything that operators sign. */
-export type OperatorStatement = ApprovalStatement | EraseStatement | JobStatement | RebootStatement;
+export type OperatorStatement = ApprovalStatement | EraseAskStatement | EraseStatement | JobStatement | RebootStatement;
 
 const TAG = "latchkey operator statement v1\0";
 

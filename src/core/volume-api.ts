@@ -108,6 +108,13 @@ export interface ErasureEntry {
   readonly approvalMs: number;
 }
 
+/** A final erase that was decided and cannot be carried through yet; the master tries again. */
+export interface StuckErasure {
+  readonly id: string;
+  readonly volume: string;
+  readonly reason: string;
+}
+
 /** `GET /v1/erasures` */
 export interface ErasureList {
   readonly erasures: readonly ErasureEntry[];

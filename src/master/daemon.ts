@@ -265,7 +265,10 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
     master: identity.fingerprint,
     ...(overrides.reached === undefined ? {} : { reached: overrides.reached }),
   });
-  closers.push(() => operations.campaigns.close());
+  closers.push(
+    () => operations.campaigns.close(),
+    () => operations.erasures.close(),
+  );
   const now = () => clock.now();
   const { liveness, askers } = release;
   const witnesses = new Witnesses({ audit, store, events, log });
@@ -330,6 +333,7 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
         drops: wire.drops(),
         audit: { seq: audit.head.seq, failing: audit.trouble ?? null },
         nextBootFails: volumes.failing(acceptedIds()),
+        stuckErasures: operations.erasures.stuck(),
       }),
       backUp: async (request) =>
         backUp(

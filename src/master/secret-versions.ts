@@ -4,7 +4,7 @@ import { recipientSetId } from "../core/age-recipients.ts";
 import type { AgeIdentity } from "../core/age-identity.ts";
 import { equalBytes } from "../core/crypto/hash.ts";
 import type { Clock } from "../core/clock.ts";
-import { HostError } from "../core/errors.ts";
+import { HostError, LatchkeyError } from "../core/errors.ts";
 import { z } from "../core/schema.ts";
 import { Secret } from "../core/secret.ts";
 import type { SecretCache } from "./secret-cache.ts";
@@ -237,15 +237,23 @@ export class SecretVersions {
     }
   }
 
-  /** Destroys every version of a secret: only for a volume that is erased for good (I3 ends with it). */
-  async destroy(minionId: string, path: string): Promise<void> {
+  /**
+   * Destroys every version of a secret, readable or not, what is known of its rotations, and what `also` says, in one write:
+   * only for a volume that is erased for good (I3 ends with it). Numbers begin anew then, so nothing may be left that names one.
+   */
+  async destroy(minionId: string, path: string, also: readonly Change[] = []): Promise<void> {
     const entries = await this.#options.store.list(prefixOf(minionId, path));
-    if (entries.length === 0) return;
     for (const entry of entries) {
-      this.#options.cache.forget(this.#decode(entry).armored);
+      try {
+        this.#options.cache.forget(this.#decode(entry).armored);
+      } catch (error) {
+        // a damaged one was never opened
+        if (!(error instanceof LatchkeyError)) throw error;
+      }
       this.#decoded.delete(entry.key);
     }
-    await this.#options.store.write(entries.map(({ key }) => ({ op: "delete", key })));
+    const keys = [...entries.map(({ key }) => key), rotationKey(minionId, path)];
+    await this.#options.store.write([...keys.map((key) => ({ op: "delete", key }) as const), ...also]);
   }
 
   /** What armored text holds, for the master itself; the caller wipes it. Throws ProtocolError. */

@@ -116,6 +116,7 @@ describe("status", () => {
     drops: { garbage: 3, replayed: 0 },
     audit: { seq: 7, failing: null },
     nextBootFails: [],
+    stuckErasures: [],
     minions: [
       {
         id: "web1",
@@ -171,6 +172,15 @@ describe("status", () => {
       "db1/data  5 h ago   the stored key does not open this volume",
       "",
     ]);
+  });
+
+  test("a volume that cannot be erased for good yet, and why", async () => {
+    const stuckErasures = [{ id: "db1", volume: "data", reason: "cannot scrub the store: disk is full" }];
+    const socket = await start({ status: () => ({ ...STATUS, stuckErasures }) });
+    const { stdout } = await runCli(["status"], { socket });
+    expect(stdout.split("\n")[1]).toBe(
+      "erase: db1/data is not erased for good yet, and is tried again: cannot scrub the store: disk is full",
+    );
   });
 
   test("as JSON it is the master's own answer", async () => {

@@ -1,6 +1,13 @@
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import type { JobEvent, JobRequest } from "../../src/core/control-api.ts";
+import { readPublicKeyLine } from "../../src/core/operator-key.ts";
+import { isStatementSigned } from "../../src/core/operator-statement.ts";
 import type { HoldList } from "../../src/core/release-api.ts";
+import type { SignedAsk } from "../../src/master/volumes/erasures.ts";
 import type { ErasureEntry } from "../../src/core/volume-api.ts";
 import { type FakeMaster, type Refusal, startFakeMaster } from "./fake-master.ts";
 import { runCli } from "./run-cli.ts";
@@ -118,6 +125,33 @@ describe("erase", () => {
     expect({ status, requests }).toEqual({ status: 1, requests: [] });
     expect(stdout).toBe("erasing db1/data for good waits for approval: 1 of 2, by ann\n");
     expect(stderr).toBe("operators approve it with: latchkey volume erase-approve db1/data --operator NAME\n");
+  });
+
+  test("for good is asked for with the operator's signature, unless one waits already", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "latchkey-ask-"));
+    const key = join(directory, "ann.key");
+    const passphrase = randomBytes(12).toString("hex");
+    await runCli(["operator", "keygen", "--out", key], { answers: [passphrase, passphrase] });
+    const message = 'cannot erase "data" for good: the operator who asks must sign';
+    const error = { code: "not-signed", message, hint: "add --operator NAME", exitStatus: 5 };
+    const given = ["volume", "erase", "db1/data", "--final"];
+    const unsigned = await cli(given, { refuse: () => ({ httpStatus: 403, error }) });
+    expect(unsigned).toMatchObject({ status: 5, stderr: expect.stringContaining(message) as string });
+    let refusals = 1;
+    const refuse = () => (refusals-- > 0 ? { httpStatus: 403, error } : undefined);
+    const { posted, status } = await cli([...given, "--operator", "ann", "--key", key], {
+      refuse,
+      answers: [passphrase],
+    });
+    expect(status).toBe(1);
+    const [[path, body] = []] = posted as readonly [string, { readonly asked: SignedAsk }][];
+    expect(path).toBe("/v1/erasures");
+    const { statement, signature } = body?.asked ?? {};
+    const about = { what: "ask-erase", master: "SHA256:x", minion: "db1", volume: "data", operator: "ann" };
+    expect(statement).toMatchObject(about);
+    const publicKey = Buffer.from(readPublicKeyLine(readFileSync(`${key}.pub`, "utf8")), "base64");
+    expect(statement && isStatementSigned(statement, publicKey, signature ?? "")).toBe(true);
+    rmSync(directory, { recursive: true });
   });
 
   test("for good erases the host's keyslots first, then has the master destroy the rest", async () => {

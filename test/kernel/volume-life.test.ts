@@ -121,6 +121,17 @@ test("the master's keyslot killed by hand under the open volume: found by and by
 
 test("I3: erased for good: first the host's keyslots, then, on its signed word, every header and key at the master", async () => {
   const [ann, bob] = [await addOperator(master, "ann"), await addOperator(master, "bob")];
+  const carol = await addOperator(master, "carol");
+  const ask = {
+    what: "ask-erase" as const,
+    master: master.master.fingerprint,
+    erasure: "ab".repeat(16),
+    minion: "host1",
+    volume: "data",
+    operator: "carol",
+    expires: Date.now() + 60_000,
+  };
+  await master.client.request("POST", "/v1/erasures", { id: "host1", volume: "data", asked: sign(ask, carol) });
   const waiting = await cli("volume", "erase", "host1/data", "--final");
   expect(waiting).toMatchObject({ status: 1, stdout: expect.stringContaining("0 of 2") as string });
   const [asked] = (await master.client.request<ErasureList>("GET", "/v1/erasures")).erasures;

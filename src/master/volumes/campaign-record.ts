@@ -1,18 +1,21 @@
 import { z } from "../../core/schema.ts";
 import type { CampaignEntry, CampaignHost } from "../../core/volume-api.ts";
+import { decodeRecord, putRecord } from "../store/record.ts";
+import type { Change, Store } from "../store/store.ts";
 
-/** Below it, campaigns by their id: `campaign/<id>`. */
-export const CAMPAIGNS = "campaign/";
-export const campaignKey = (id: string): string => `${CAMPAIGNS}${id}`;
+/** Below it, campaigns by their id, `campaign/<id>`; below each, what became of a host: `campaign/<id>/<minion id>`. */
+const CAMPAIGNS = "campaign/";
+const campaignKey = (id: string): string => `${CAMPAIGNS}${id}`;
+/** Campaigns that are kept: one of 10,000 hosts is a megabyte. */
+const KEEP = 10;
 
-const hostSchema: z.ZodType<CampaignHost> = z.strictObject({
-  id: z.string(),
+const hostSchema: z.ZodType<Omit<CampaignHost, "id">> = z.strictObject({
   state: z.enum(["waiting", "running", "done", "failed", "offline", "skipped"]),
   reason: z.string(),
 });
 
-/** The schema of a campaign as it is stored. */
-export const campaignSchema: z.ZodType<CampaignEntry> = z.strictObject({
+/** A campaign as it is stored; its hosts wait unless they have a record of their own. */
+const campaignSchema = z.strictObject({
   id: z.string(),
   startedAt: z.number(),
   deadline: z.number(),
@@ -23,8 +26,42 @@ export const campaignSchema: z.ZodType<CampaignEntry> = z.strictObject({
   volumes: z.array(z.string()),
   state: z.enum(["running", "done", "stopped", "expired"]),
   reason: z.string(),
-  hosts: z.array(hostSchema),
+  hosts: z.array(z.string()),
 });
+
+/** Every campaign that the store has, the oldest first. */
+export async function readCampaigns(store: Store): Promise<readonly CampaignEntry[]> {
+  const campaigns: CampaignEntry[] = [];
+  for (const { key, value } of await store.list(CAMPAIGNS)) {
+    if (key.split("/").length > 2) continue;
+    const campaign = decodeRecord(campaignSchema, { key, value });
+    const own = await store.list(`${key}/`);
+    const known = new Map(own.map((entry) => [entry.key.slice(key.length + 1), decodeRecord(hostSchema, entry)]));
+    const waiting = { state: "waiting", reason: "" } as const;
+    campaigns.push({ ...campaign, hosts: campaign.hosts.map((id) => ({ id, ...(known.get(id) ?? waiting) })) });
+  }
+  return campaigns;
+}
+
+/** The change that keeps a campaign itself; not what became of its hosts. */
+export function putCampaign(campaign: CampaignEntry): Change {
+  return putRecord(campaignKey(campaign.id), { ...campaign, hosts: campaign.hosts.map(({ id }) => id) });
+}
+
+/** The change that keeps what became of one host: a small one, however many hosts there are. */
+export function putCampaignHost(campaignId: string, { id, state, reason }: CampaignHost): Change {
+  return putRecord(`${campaignKey(campaignId)}/${id}`, { state, reason });
+}
+
+/** Takes all but the newest campaigns out of the store; the ids of those that went. */
+export async function pruneCampaigns(store: Store, ids: readonly string[]): Promise<readonly string[]> {
+  const old = ids.toSorted().slice(0, -KEEP);
+  for (const id of old) {
+    const hosts = await store.list(`${campaignKey(id)}/`);
+    await store.write([campaignKey(id), ...hosts.map(({ key }) => key)].map((key) => ({ op: "delete", key })));
+  }
+  return old;
+}
 
 /** How many hosts `10%` or `5` of so many are; never less than one. Undefined for anything else. */
 export function batchSize(batch: string, hosts: number): number | undefined {
@@ -35,13 +72,19 @@ export function batchSize(batch: string, hosts: number): number | undefined {
 }
 
 /** The campaign with what became of one host. */
-export function withHost(
-  campaign: CampaignEntry,
-  id: string,
-  state: CampaignHost["state"],
-  reason = "",
-): CampaignEntry {
-  return { ...campaign, hosts: campaign.hosts.map((host) => (host.id === id ? { id, state, reason } : host)) };
+export function withHost(campaign: CampaignEntry, changed: CampaignHost): CampaignEntry {
+  return { ...campaign, hosts: campaign.hosts.map((host) => (host.id === changed.id ? changed : host)) };
+}
+
+/** What became of one host; undefined for one that is not part of it. */
+export function stateOf(campaign: CampaignEntry, id: string): CampaignHost["state"] | undefined {
+  return campaign.hosts.find((host) => host.id === id)?.state;
+}
+
+/** How many further hosts may begin now. */
+export function roomOf({ hosts, state, batchSize: size, maxFailures }: CampaignEntry): number {
+  const count = (wanted: CampaignHost["state"]) => hosts.filter((host) => host.state === wanted).length;
+  return state !== "running" || count("failed") >= maxFailures ? 0 : Math.max(0, size - count("running"));
 }
 
 /** Why a campaign that runs must end now; undefined while it may go on. */

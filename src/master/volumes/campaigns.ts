@@ -9,14 +9,32 @@ import { MASTER, ROOT } from "../audit/actor.ts";
 import type { AuditLog } from "../audit/audit-log.ts";
 import type { EventBus } from "../events.ts";
 import { Lane } from "../lane.ts";
-import { decodeRecord, putRecord } from "../store/record.ts";
 import type { Store } from "../store/store.ts";
-import { batchSize, campaignKey, CAMPAIGNS, campaignSchema, ending, withHost } from "./campaign-record.ts";
+import {
+  batchSize,
+  ending,
+  pruneCampaigns,
+  putCampaign,
+  putCampaignHost,
+  readCampaigns,
+  roomOf,
+  stateOf,
+  withHost,
+} from "./campaign-record.ts";
 
 /** How often a campaign looks whether its deadline has passed while only hosts that are away are left. */
 const LOOK_MS = 5000;
 /** How long a host may be silent in its turn. */
 const HOST_SILENT_MS = 120_000;
+/** Runs whose return says that a host has rotated: one that it goes on with by itself counts as well. */
+const ROTATING = new Set(["volume.rotate", "volume.rotate_resume"]);
+
+/** What a host was handed when it asked, until it has returned it. */
+interface Taken {
+  readonly campaignId: string;
+  readonly volumes: Set<string>;
+  readonly sinceMs: number;
+}
 
 /** What campaigns work with. */
 export interface CampaignsOptions {
@@ -32,17 +50,22 @@ export interface CampaignsOptions {
   readonly left: (id: string, volumes: readonly string[], since: number) => Promise<readonly string[]>;
   /** Publishes a job; its events, to the last. */
   readonly push: (request: JobRequest, signal: AbortSignal) => Promise<AsyncIterable<JobEvent>>;
+  /** How long hosts have to connect again after a start of the master, before one of them counts as away. */
+  readonly settleMs: number;
 }
 
 /**
  * Rotations of many hosts: one batch at a time, one campaign at a time, durable at every step, taken up again after a
- * restart. A host that is away when its turn comes gets its work when it is back, while the campaign runs.
+ * restart. A host that is away when its turn comes gets its work when it is back, while the campaign runs and one more may
+ * rotate: a whole site that comes back at once does not rotate at once.
  */
 export class Campaigns {
   readonly #options: CampaignsOptions;
   readonly #campaigns = new Map<string, CampaignEntry>();
   readonly #lane = new Lane();
   readonly #closing = new AbortController();
+  #waking = new AbortController();
+  readonly #taken = new Map<string, Taken>();
   #running: Promise<void> | undefined;
 
   private constructor(options: CampaignsOptions) {
@@ -52,10 +75,7 @@ export class Campaigns {
   /** Reads what the store knows. Call `begin` when jobs can be published. */
   static async load(options: CampaignsOptions): Promise<Campaigns> {
     const campaigns = new Campaigns(options);
-    for (const entry of await options.store.list(CAMPAIGNS)) {
-      const campaign = decodeRecord(campaignSchema, entry);
-      campaigns.#campaigns.set(campaign.id, campaign);
-    }
+    for (const campaign of await readCampaigns(options.store)) campaigns.#campaigns.set(campaign.id, campaign);
     return campaigns;
   }
 
@@ -66,7 +86,7 @@ export class Campaigns {
   /** Takes the campaign up that ran when the master ended. */
   begin(): void {
     const open = this.#open();
-    if (open) this.#run(open.id);
+    if (open) this.#run(open.id, this.#options.settleMs);
   }
 
   close(): void {
@@ -116,6 +136,8 @@ export class Campaigns {
         campaign: campaign.id,
       };
       await this.#keep(campaign, { at: now, kind: "campaign-started", ...ROOT, subject: "", data });
+      const old = await pruneCampaigns(this.#options.store, [...this.#campaigns.keys()]);
+      for (const id of old) this.#campaigns.delete(id);
       return campaign;
     });
     this.#run(started.id);
@@ -130,29 +152,49 @@ export class Campaigns {
     return this.#campaigns.get(open.id) ?? open;
   }
 
-  /** What a host that was away in its turn is to rotate now; and whether the old slot stays. */
+  /**
+   * What a host that was away in its turn is to rotate now; and whether the old slot stays. While as many rotate as may at
+   * once, or have failed as may fail, it is nothing: the host waits for its turn again.
+   */
   async work(id: string): Promise<{ readonly volumes: readonly string[]; readonly keepOld: boolean }> {
+    const none = { volumes: [], keepOld: false };
+    const { left, clock } = this.#options;
     const open = this.#open();
-    const host = open?.hosts.find((one) => one.id === id);
-    if (!open || host?.state !== "offline" || this.#options.clock.now() >= open.deadline) {
-      return { volumes: [], keepOld: false };
+    if (!open || clock.now() >= open.deadline) return none;
+    // it may ask again on a new session, in the middle of what it took
+    const isTaken = this.#taken.get(id)?.campaignId === open.id;
+    if (stateOf(open, id) !== "offline" && !isTaken) return none;
+    const volumes = await left(id, open.volumes, open.startedAt);
+    if (volumes.length === 0) {
+      await this.#settle(open.id, id, "done");
+      return none;
     }
-    const volumes = await this.#options.left(id, open.volumes, open.startedAt);
-    if (volumes.length === 0) await this.#note(open.id, id, "done");
+    if (!isTaken && !(await this.#claim(open.id, id, "offline"))) {
+      const now = this.#campaigns.get(open.id);
+      if (now?.state === "running" && stateOf(now, id) === "offline") await this.#settle(open.id, id, "waiting");
+      return none;
+    }
+    this.#taken.set(id, { campaignId: open.id, volumes: new Set(volumes), sinceMs: clock.monotonicMs() });
     return { volumes, keepOld: open.keepOld };
   }
 
   /** A host has returned a run: it may be what a campaign waits for. Never throws for what the host or its pillar says. */
   async returned(id: string, fun: string, isSuccess: boolean, data: Json): Promise<void> {
-    const open = this.#open();
-    if (fun !== "volume.rotate" || open?.hosts.find((one) => one.id === id)?.state !== "offline") return;
-    if (!isSuccess) return this.#note(open.id, id, "failed", reasonOf(data));
+    if (!ROTATING.has(fun)) return;
+    const taken = this.#taken.get(id);
+    const campaign = taken ? this.#campaigns.get(taken.campaignId) : this.#open();
+    const state = campaign && stateOf(campaign, id);
+    if (!campaign || (!taken && state !== "offline" && state !== "waiting")) return;
+    if (!isSuccess) return this.#settle(campaign.id, id, "failed", reasonOf(data));
     try {
-      const left = await this.#options.left(id, open.volumes, open.startedAt);
-      if (left.length === 0) await this.#note(open.id, id, "done");
+      const left = await this.#options.left(id, campaign.volumes, campaign.startedAt);
+      if (left.length === 0) return await this.#settle(campaign.id, id, "done");
+      for (const volume of isJsonObject(data) ? Object.keys(data) : []) taken?.volumes.delete(volume);
+      // it is there, and does nothing for the campaign any more: it takes its turn like any other
+      if (!taken || taken.volumes.size === 0) await this.#settle(campaign.id, id, "waiting");
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      await this.#note(open.id, id, "failed", error.message);
+      await this.#settle(campaign.id, id, "failed", error.message);
     }
   }
 
@@ -160,60 +202,97 @@ export class Campaigns {
     return this.list().find(({ state }) => state === "running");
   }
 
-  #run(campaignId: string): void {
-    const { log, clock } = this.#options;
+  #run(campaignId: string, settleMs = 0): void {
     const { signal } = this.#closing;
     const work = async () => {
-      // what ran when the master ended is looked at again: a rotation that is under way is gone on with
-      for (const { id, state } of this.#campaigns.get(campaignId)?.hosts ?? []) {
-        if (state === "running") await this.#note(campaignId, id, "waiting");
-      }
-      for (;;) {
-        const campaign = this.#campaigns.get(campaignId);
-        if (campaign?.state !== "running" || signal.aborted) return;
-        const end = ending(campaign, clock.now());
-        if (end) return this.#end(campaignId, end);
-        if (!(await this.#batch(campaign))) await clock.sleep(LOOK_MS, signal);
+      let waitMs = settleMs;
+      while (!signal.aborted) {
+        try {
+          return await this.#goOn(campaignId, waitMs);
+        } catch (error) {
+          if (signal.aborted) return;
+          const facts = { campaign: campaignId, err: errorMessage(error) };
+          this.#options.log.error(facts, "a campaign cannot go on now, and is tried again");
+        }
+        waitMs = LOOK_MS;
       }
     };
-    this.#running = (this.#running ?? Promise.resolve()).then(work).catch((error: unknown) => {
-      if (!signal.aborted) log.error({ campaign: campaignId, err: errorMessage(error) }, "a campaign cannot go on now");
-    });
+    this.#running = (this.#running ?? Promise.resolve()).then(work);
   }
 
-  /** One batch, to its end; false when no host is left that could be asked. */
+  /** Takes a campaign to its end, after a pause. */
+  async #goOn(campaignId: string, waitMs: number): Promise<void> {
+    const { signal } = this.#closing;
+    if (waitMs > 0) await this.#options.clock.sleep(waitMs, signal);
+    // what ran when the master ended is looked at again: a rotation that is under way is gone on with
+    for (const { id, state } of this.#campaigns.get(campaignId)?.hosts ?? []) {
+      if (state === "running" && !this.#taken.has(id)) await this.#note(campaignId, id, "waiting");
+    }
+    while (!signal.aborted) {
+      await this.#letGo();
+      const campaign = this.#campaigns.get(campaignId);
+      if (campaign?.state !== "running") return;
+      const end = ending(campaign, this.#options.clock.now());
+      if (end) return this.#end(campaignId, end);
+      if (!(await this.#batch(campaign))) await this.#pause(LOOK_MS);
+    }
+  }
+
+  /** Waits, or until something has changed. */
+  async #pause(ms: number): Promise<void> {
+    const either = AbortSignal.any([this.#closing.signal, this.#waking.signal]);
+    await this.#options.clock.sleep(ms, either).catch(() => undefined);
+    this.#waking = new AbortController();
+  }
+
+  /** Hosts that took their work, and then went away or said nothing more, hold nobody up: they may ask again. */
+  async #letGo(): Promise<void> {
+    const { isConnected, clock } = this.#options;
+    for (const [id, { campaignId, sinceMs }] of this.#taken) {
+      const isSilent = clock.monotonicMs() - sinceMs >= HOST_SILENT_MS;
+      if (isConnected(id) && !isSilent) continue;
+      const reason = isSilent ? "no return of its rotation came" : "connection lost during its rotation";
+      await this.#settle(campaignId, id, "offline", reason);
+    }
+  }
+
+  /** As many hosts as may begin, to the end of their runs; false when there is nothing to do now. */
   async #batch(campaign: CampaignEntry): Promise<boolean> {
     const { isConnected, left, audit, clock } = this.#options;
+    if (roomOf(campaign) === 0) return false;
     const groups = new Map<string, string[]>();
     const chosen: string[] = [];
     for (const { id, state } of campaign.hosts) {
-      if (state !== "waiting" || chosen.length >= campaign.batchSize) continue;
+      if (state !== "waiting") continue;
       if (!isConnected(id)) {
         await this.#note(campaign.id, id, "offline", "not connected: it rotates in its next startup run");
         continue;
       }
+      let volumes: readonly string[];
       try {
-        const volumes = await left(id, campaign.volumes, campaign.startedAt);
-        if (volumes.length === 0) {
-          await this.#note(campaign.id, id, "skipped", "no volume is left to rotate");
-          continue;
-        }
-        const group = volumes.join(",");
-        groups.set(group, [...(groups.get(group) ?? []), id]);
-        chosen.push(id);
+        volumes = await left(id, campaign.volumes, campaign.startedAt);
       } catch (error) {
         await this.#note(campaign.id, id, "failed", errorMessage(error));
+        continue;
       }
+      if (volumes.length === 0) {
+        await this.#note(campaign.id, id, "skipped", "no volume is left to rotate");
+        continue;
+      }
+      if (!(await this.#claim(campaign.id, id, "waiting"))) break;
+      const group = volumes.join(",");
+      groups.set(group, [...(groups.get(group) ?? []), id]);
+      chosen.push(id);
     }
-    if (chosen.length === 0) return campaign.hosts.some(({ state }) => state === "waiting");
+    if (chosen.length === 0) return campaign !== this.#campaigns.get(campaign.id);
     const data = { campaign: campaign.id, hosts: chosen };
     await audit.append({ at: clock.now(), kind: "campaign-batch", ...MASTER, subject: "", data });
-    await Promise.all([...groups].map(async ([volumes, ids]) => this.#push(campaign, ids, volumes.split(","))));
+    const pushes = [...groups].map(async ([volumes, ids]) => this.#push(campaign, ids, volumes.split(",")));
+    for (const push of await Promise.allSettled(pushes)) if (push.status === "rejected") throw push.reason;
     return true;
   }
 
   async #push(campaign: CampaignEntry, ids: readonly string[], volumes: readonly string[]): Promise<void> {
-    for (const id of ids) await this.#note(campaign.id, id, "running");
     const kwargs: JsonObject = campaign.keepOld ? { keep_old: true } : {};
     const target = { kind: "list", expr: ids.join(",") } as const;
     const request: JobRequest = { target, fun: "volume.rotate", args: [...volumes], kwargs, timeoutMs: HOST_SILENT_MS };
@@ -235,15 +314,35 @@ export class Campaigns {
     }
   }
 
+  /** Makes a host one of those that rotate now, if it is still `from` and one more may; false when not. */
+  async #claim(campaignId: string, id: string, from: CampaignHost["state"]): Promise<boolean> {
+    return this.#lane.run(async () => {
+      const campaign = this.#campaigns.get(campaignId);
+      if (!campaign || stateOf(campaign, id) !== from || roomOf(campaign) === 0) return false;
+      await this.#put(campaign, { id, state: "running", reason: "" });
+      return true;
+    });
+  }
+
+  /** Notes what became of a host that a campaign waited for, and has the campaign look. */
+  async #settle(campaignId: string, id: string, state: CampaignHost["state"], reason = ""): Promise<void> {
+    await this.#note(campaignId, id, state, reason);
+    this.#taken.delete(id);
+    this.#waking.abort();
+  }
+
   async #note(campaignId: string, id: string, state: CampaignHost["state"], reason = ""): Promise<void> {
     await this.#lane.run(async () => {
       const campaign = this.#campaigns.get(campaignId);
-      if (!campaign) return;
-      const next = withHost(campaign, id, state, reason);
-      await this.#options.store.write([putRecord(campaignKey(campaignId), next)]);
-      this.#campaigns.set(campaignId, next);
+      if (campaign) await this.#put(campaign, { id, state, reason });
     });
-    this.#options.events.emit(`campaign/${state}/${id}`, { campaign: campaignId, id, state, reason });
+  }
+
+  async #put(campaign: CampaignEntry, host: CampaignHost): Promise<void> {
+    const { store, events } = this.#options;
+    await store.write([putCampaignHost(campaign.id, host)]);
+    this.#campaigns.set(campaign.id, withHost(campaign, host));
+    events.emit(`campaign/${host.state}/${host.id}`, { campaign: campaign.id, ...host });
   }
 
   async #end(campaignId: string, end: Pick<CampaignEntry, "reason" | "state">): Promise<void> {
@@ -259,10 +358,11 @@ export class Campaigns {
       );
     });
     this.#options.events.emit(`campaign/ended/${campaignId}`, { campaign: campaignId, ...end });
+    this.#waking.abort();
   }
 
   async #keep(campaign: CampaignEntry, fact: AuditFact): Promise<void> {
-    await this.#options.audit.append(fact, [putRecord(campaignKey(campaign.id), campaign)]);
+    await this.#options.audit.append(fact, [putCampaign(campaign)]);
     this.#campaigns.set(campaign.id, campaign);
   }
 }

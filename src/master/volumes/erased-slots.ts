@@ -12,7 +12,9 @@ import type { EventBus } from "../events.ts";
 import { decodeRecord, putRecord } from "../store/record.ts";
 import type { Store } from "../store/store.ts";
 
-const keyOf = (id: string, volume: string) => `keyslots-erased/${id}/${encodeURIComponent(volume)}`;
+/** Where a host's word on one of its volumes is stored. */
+export const erasedSlotsKey = (id: string, volume: string): string =>
+  `keyslots-erased/${id}/${encodeURIComponent(volume)}`;
 const recordSchema = z.strictObject({ luksUuid: z.string(), path: z.string(), at: z.number() });
 
 /** A host's signed word that every keyslot of a volume is dead. `at`: when the master got it, milliseconds since the epoch. */
@@ -61,7 +63,7 @@ export class ErasedSlots {
     const data = { ...said, signature: hex(signature), handshakeHash: hex(handshakeHash) };
     const record: ErasedRecord = { luksUuid, path, at };
     await audit.append({ at, kind: "keyslots-erased", actor: id, subject: id, from, data }, [
-      putRecord(keyOf(id, volume), record),
+      putRecord(erasedSlotsKey(id, volume), record),
     ]);
     events.emit(`volume/erased/${id}`, { id, volume, luksUuid });
     log.info({ id, volume, luksUuid }, "keyslots erased");
@@ -70,7 +72,7 @@ export class ErasedSlots {
 
   /** The last word of a host on one of its volumes; undefined when it never said so. */
   async get(id: string, volume: string): Promise<ErasedRecord | undefined> {
-    const entry = await this.#options.store.get(keyOf(id, volume));
+    const entry = await this.#options.store.get(erasedSlotsKey(id, volume));
     return entry && decodeRecord(recordSchema, entry);
   }
 }

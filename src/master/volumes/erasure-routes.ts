@@ -6,8 +6,25 @@ import { parseBody } from "../api/answer.ts";
 import type { Erasures } from "./erasures.ts";
 
 const text = z.string().min(1).max(300);
-const askSchema = z.strictObject({ id: text, volume: text });
-const executeSchema = askSchema.extend({ typed: z.string().max(300), hostGone: z.boolean().default(false) });
+const signature = z.string().regex(/^[0-9a-f]{128}$/u);
+const placeSchema = z.strictObject({ id: text, volume: text });
+const askSchema = placeSchema.extend({
+  asked: z
+    .strictObject({
+      statement: z.strictObject({
+        what: z.literal("ask-erase"),
+        master: z.string().max(1000),
+        erasure: z.string().regex(/^[0-9a-f]{32}$/u),
+        minion: text,
+        volume: text,
+        operator: text,
+        expires: z.number(),
+      }),
+      signature,
+    })
+    .optional(),
+});
+const executeSchema = placeSchema.extend({ typed: z.string().max(300), hostGone: z.boolean().default(false) });
 const approveSchema = z.strictObject({
   statement: z.strictObject({
     what: z.literal("erase"),
@@ -19,15 +36,15 @@ const approveSchema = z.strictObject({
     operator: text,
     expires: z.number(),
   }),
-  signature: z.string().regex(/^[0-9a-f]{128}$/u),
+  signature,
 });
 
 /** Adds `/v1/erasures`: `GET` lists, `POST` asks, `POST …/approve` approves, `POST …/execute` destroys. */
 export function addErasureRoutes(app: FastifyInstance, erasures: Erasures): void {
   app.get("/v1/erasures", async (): Promise<ErasureList> => ({ erasures: await erasures.list() }));
   app.post("/v1/erasures", async ({ body }): Promise<ErasureEntry> => {
-    const { id, volume } = parseBody(askSchema, body);
-    return erasures.ask(assertMinionId(id), volume);
+    const { id, volume, asked } = parseBody(askSchema, body);
+    return erasures.ask(assertMinionId(id), volume, asked);
   });
   app.post("/v1/erasures/approve", async ({ body }): Promise<ErasureEntry> => {
     const { statement, signature } = parseBody(approveSchema, body);

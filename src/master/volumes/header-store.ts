@@ -180,6 +180,26 @@ export class HeaderStore {
     }
   }
 
+  /**
+   * Destroys everything of a volume, damaged, cut off or not: by its place alone, nothing of it is read. The facts go last,
+   * so that what is cut short is still there to be gone on with.
+   */
+  async destroy(id: string, volume: string): Promise<void> {
+    for (const prefix of [DATA, PENDING, FACTS]) {
+      // a few at a time: they are half a megabyte each
+      for (;;) {
+        const entries = await this.#store.list(`${prefix}${placeOf(id, volume)}`, { limit: 8 });
+        if (entries.length === 0) break;
+        for (const { key } of entries) await this.#store.write([{ op: "delete", key }]);
+      }
+    }
+  }
+
+  /** How many headers of a volume there are, readable or not. */
+  async count(id: string, volume: string): Promise<number> {
+    return (await this.#store.list(`${FACTS}${placeOf(id, volume)}`)).length;
+  }
+
   async #removePieces(id: string, volume: string, pending: Pieces): Promise<void> {
     for (let piece = 0; piece < pending.pieces; piece += 1) {
       await this.#store.write([{ op: "delete", key: pieceKey(id, volume, pending, piece) }]);

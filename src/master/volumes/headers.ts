@@ -253,11 +253,11 @@ export class Headers {
   async destroy(id: string, volume: string, by: Actor): Promise<number> {
     return this.#lanes.run(`${id}/${volume}`, async () => {
       const { audit, clock } = this.#options;
-      const all = await this.#store.list(id, volume);
-      const data = { volume, count: all.length };
-      await audit.append({ at: clock.now(), kind: "header-destroyed", ...by, subject: id, data });
-      await this.#store.remove(id, all);
-      return all.length;
+      const count = await this.#store.count(id, volume);
+      const data = { volume, count };
+      if (count > 0) await audit.append({ at: clock.now(), kind: "header-destroyed", ...by, subject: id, data });
+      await this.#store.destroy(id, volume);
+      return count;
     });
   }
 

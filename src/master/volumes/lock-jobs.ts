@@ -26,7 +26,7 @@ export interface LockJobsOptions {
 /**
  * Before a `volume.lock` job is published: holds every further lease of what it names, durably; before a `volume.unlock`:
  * lifts that. Whoever is offline stays locked by the hold. Throws ConfigError `no-volume` when nothing that it
- * names is known, and nothing is changed then.
+ * names is known, `bad-arguments` for anything else than names: nothing is changed then.
  */
 export async function lockBeforeJob(options: LockJobsOptions, request: JobRequest): Promise<void> {
   const { fun, pushed } = request;
@@ -42,8 +42,7 @@ async function namedSecrets(
 ): Promise<readonly LockedSecret[]> {
   const matches = targetMatcher(target.kind, target.expr);
   const ids = options.acceptedIds().filter((id) => matches({ id, grains: options.grainsOf(id), pillar: {} }));
-  const listed = Array.isArray(kwargs["names"]) ? kwargs["names"] : [];
-  const names = [...args, ...listed].map(String);
+  const names = namesIn(args, kwargs);
   if (names.length === 0) return ids.map((id) => ({ id, path: null, volume: "" }));
   const all = await Promise.all(ids.map(async (id) => pathsOf(options, id, names)));
   const found = all.flat();
@@ -51,6 +50,21 @@ async function namedSecrets(
   if (missing === undefined || ids.length === 0) return found;
   throw new ConfigError("no-volume", `cannot lock volume "${missing}": no host of the target has it`, {
     hint: "leave the name out to lock everything of the hosts",
+  });
+}
+
+/**
+ * The names that a job was given. No name means everything of a host, so whatever might have been meant as one and is none
+ * is refused.
+ */
+function namesIn(args: JobRequest["args"], { names = [], ...others }: JsonObject): readonly string[] {
+  const given: unknown[] = Array.isArray(names) ? [...args, ...names] : [names];
+  const listed = given.filter((name) => typeof name === "string");
+  const [other] = Object.keys(others);
+  if (other === undefined && Array.isArray(names) && listed.length === given.length) return listed;
+  const what = other === undefined ? `${JSON.stringify(names)} as names` : `the argument "${other}"`;
+  throw new ConfigError("bad-arguments", `cannot lock or unlock with ${what}`, {
+    hint: "give the names of volumes as words, or a list of them as `names`",
   });
 }
 

@@ -7,7 +7,10 @@ import type { Rotations } from "./rotations.ts";
 import { volumesLeft } from "./volumes-left.ts";
 
 /** The rooms that campaigns lead to. */
-export interface CampaignRooms extends Pick<CampaignsOptions, "audit" | "clock" | "events" | "log" | "store"> {
+export interface CampaignRooms extends Pick<
+  CampaignsOptions,
+  "audit" | "clock" | "events" | "log" | "settleMs" | "store"
+> {
   readonly hosts: Pick<Hosts, "grains" | "session">;
   readonly jobs: Pick<Jobs, "start">;
   readonly rotations: Pick<Rotations, "list">;

@@ -90,7 +90,7 @@ export async function openVolumeKnowledge(parts: KnowledgeParts): Promise<Volume
 
 /** What operations on volumes rest on besides. */
 export interface OperationParts extends Omit<KnowledgeParts, "config">, Omit<VolumeKnowledge, "notifier"> {
-  readonly config: Pick<MasterConfig, "approval_minutes" | "erase_approvals">;
+  readonly config: Pick<MasterConfig, "approval_minutes" | "erase_approvals" | "heartbeat">;
   readonly hosts: Hosts;
   readonly jobs: Jobs;
   readonly release: ReleaseRoom;
@@ -117,6 +117,7 @@ export interface VolumeOperations {
   /** Adds the routes of all of them. */
   readonly extend: (app: FastifyInstance) => void;
   readonly campaigns: Campaigns;
+  readonly erasures: Pick<Erasures, "close" | "stuck">;
 }
 
 /** Opens the master's side of rotations, campaigns, erasures and the rest; what was decided before is carried through first. */
@@ -140,11 +141,12 @@ export async function openVolumeOperations(parts: OperationParts): Promise<Volum
     master: parts.master,
     needed: config.erase_approvals,
     approvalMs: Math.round(config.approval_minutes * 60_000),
-    now: () => clock.now(),
     ...reached,
   });
   await erasures.resume();
-  const campaigns = await openCampaigns({ ...shared, hosts, jobs, rotations, pillar, acceptedIds });
+  // two heartbeats: whoever was there has noticed by then, and is back
+  const settleMs = Math.round(config.heartbeat * 2000);
+  const campaigns = await openCampaigns({ ...shared, hosts, jobs, rotations, pillar, acceptedIds, settleMs });
   const locks = {
     volumes,
     acceptedIds,
@@ -155,6 +157,7 @@ export async function openVolumeOperations(parts: OperationParts): Promise<Volum
   };
   return {
     campaigns,
+    erasures,
     requests: { volumes, rotations, campaigns, erasedSlots, forgetting, headers: new HeaderRequests(headers, clock) },
     beforeJob: async (request) => {
       const fact = volumeJobFact(request, clock.now());

@@ -1,14 +1,16 @@
+import { randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { AuditRecord } from "../../../src/core/audit/chain.ts";
 import type { MasterStatus } from "../../../src/core/control-api.ts";
 import type { JsonObject } from "../../../src/core/json.ts";
-import { AuthError } from "../../../src/core/errors.ts";
-import type { EraseStatement } from "../../../src/core/operator-statement.ts";
+import { AuthError, HostError } from "../../../src/core/errors.ts";
+import type { EraseAskStatement, EraseStatement } from "../../../src/core/operator-statement.ts";
 import type { SigningKey } from "../../../src/core/crypto/ed25519.ts";
 import type { ErasureEntry } from "../../../src/core/volume-api.ts";
 import type { VolumeReport } from "../../../src/core/volume-report.ts";
+import type { MasterOverrides } from "../../../src/master/daemon.ts";
 import type { ErasurePoint } from "../../../src/master/volumes/erasures.ts";
 import { SqliteStore } from "../../../src/master/store/sqlite.ts";
 import type { Request } from "../../../src/wire/messages.ts";
@@ -36,8 +38,8 @@ afterEach(async () => {
   remove();
 });
 
-async function start(): Promise<Rig> {
-  const one = await rig(directory, { reached: (point) => reached(point) }, { auto_accept: true });
+async function start(more: MasterOverrides = {}): Promise<Rig> {
+  const one = await rig(directory, { reached: (point) => reached(point), ...more }, { auto_accept: true });
   ending.push(async () => one.stop());
   return one;
 }
@@ -63,8 +65,23 @@ async function provision(one: Rig): Promise<{ readonly minion: TestMinion; reado
   await minion.connection.request("volume.report", { reports: [report] });
   return { minion, key };
 }
-const ask = async ({ client }: Rig) =>
-  client.request<ErasureEntry>("POST", "/v1/erasures", { id: "web1", volume: "data" });
+const PLACE = { id: "web1", volume: "data" };
+const askUnsigned = async ({ client }: Rig) => client.request<ErasureEntry>("POST", "/v1/erasures", PLACE);
+/** Asks as an operator, by default as one of whom nothing else is seen. */
+async function ask(one: Rig, operator = "carol", key?: SigningKey, more: Partial<EraseAskStatement> = {}) {
+  const by = key ?? (await addOperator(one, operator));
+  const statement: EraseAskStatement = {
+    what: "ask-erase",
+    master: one.master.fingerprint,
+    erasure: randomBytes(16).toString("hex"),
+    minion: "web1",
+    volume: "data",
+    operator,
+    expires: Date.now() + 300_000,
+    ...more,
+  };
+  return one.client.request<ErasureEntry>("POST", "/v1/erasures", { ...PLACE, asked: sign(statement, by) });
+}
 const statementOf = (one: Rig, { erasure }: ErasureEntry, operator: string, more: Partial<EraseStatement> = {}) => ({
   what: "erase" as const,
   master: one.master.fingerprint,
@@ -107,12 +124,38 @@ const bytesOnDisk = () =>
 test("without enough operators a final erase is not even asked for, and the refusal says how to add them", async () => {
   const one = await start();
   await provision(one);
-  await expect(ask(one)).rejects.toMatchObject({
+  await expect(askUnsigned(one)).rejects.toMatchObject({
     code: "no-quorum",
-    hint: "add them with `latchkey operator add`",
+    hint: "who asks is none of them; add them with `latchkey operator add`",
   });
-  await addOperator(one, "ann");
-  await expect(ask(one)).rejects.toMatchObject({ code: "no-quorum" });
+  const ann = await addOperator(one, "ann");
+  await addOperator(one, "bob");
+  // of two, one asks
+  await expect(ask(one, "ann", ann)).rejects.toMatchObject({ code: "no-quorum" });
+});
+
+test("who asks signs it, for this volume and once, and cannot approve it", async () => {
+  const one = await start();
+  const { minion } = await provision(one);
+  const [ann, bob] = [await addOperator(one, "ann"), await addOperator(one, "bob")];
+  await addOperator(one, "carol");
+  await expect(askUnsigned(one)).rejects.toMatchObject({ code: "not-signed", hint: "add --operator NAME" });
+  const refused = { code: "bad-approval" };
+  await expect(ask(one, "ann", bob)).rejects.toMatchObject(refused);
+  await expect(ask(one, "ann", ann, { volume: "logs" })).rejects.toMatchObject(refused);
+  await expect(ask(one, "ann", ann, { master: "SHA256:other" })).rejects.toMatchObject(refused);
+  await expect(ask(one, "ann", ann, { expires: Date.now() + 3_600_000 })).rejects.toMatchObject(refused);
+  const asked = await ask(one, "ann", ann);
+  expect(asked).toMatchObject({ by: "ann", state: "asked" });
+  // while it waits it is the same one, whoever looks
+  expect(await askUnsigned(one)).toMatchObject({ erasure: asked.erasure, by: "ann" });
+  await expect(approve(one, statementOf(one, asked, "ann"), ann)).rejects.toMatchObject(refused);
+  expect(await approve(one, statementOf(one, asked, "bob"), bob)).toMatchObject({ approvals: ["bob"] });
+  // formatted anew it is another volume, which the word on the one before does not ask for
+  const luksUuid = UUID.replace("0", "1");
+  await minion.connection.request("volume.report", { reports: [{ ...report, luksUuid }] });
+  await expect(ask(one, "ann", ann, { erasure: asked.erasure })).rejects.toMatchObject(refused);
+  expect(await ask(one, "ann", ann)).toMatchObject({ luksUuid, approvals: [] });
 });
 
 test("only approvals of this very erasure count, each once, by operators who are registered", async () => {
@@ -193,6 +236,38 @@ test.each<ErasurePoint>(["erasure-decided", "erasure-headers", "erasure-secrets"
     await store.close();
   },
 );
+
+test("a store that cannot be scrubbed keeps nobody from their keys: the master starts, says so, and ends it later", async () => {
+  let isFull = true;
+  const openStore = (path: string) => {
+    const store = new SqliteStore(path);
+    const scrub = store.scrub.bind(store);
+    store.scrub = async () => {
+      if (isFull) throw new HostError("store-failed", "cannot scrub the store: database or disk is full");
+      await scrub();
+    };
+    return store;
+  };
+  const one = await start({ openStore });
+  const { minion } = await provision(one);
+  await approved(one);
+  await keyslotsErased(minion);
+  await expect(execute(one)).rejects.toMatchObject({ code: "store-failed" });
+  await one.stop();
+  const again = await start({ openStore });
+  const stuck = async () => (await again.client.request<MasterStatus>("GET", "/v1/status")).stuckErasures;
+  const reason = "cannot scrub the store: database or disk is full";
+  expect(await stuck()).toEqual([{ id: "web1", volume: "data", reason }]);
+  await minion.connection.close();
+  const back = startMinion(portsOf(again), { id: "web2", fingerprints: [again.master.fingerprint] });
+  ending.push(async () => back.connection.close());
+  writeFileSync(join(directory, "pillar/hosts/web2.yaml"), "password: !generate\n");
+  await back.connection.ready(AbortSignal.timeout(60_000));
+  expect(Buffer.isBuffer(await leaseKey(back, "password", "format"))).toBe(true);
+  isFull = false;
+  expect(await execute(again)).toMatchObject({ state: "done" });
+  expect(await stuck()).toEqual([]);
+});
 
 test("two who carry it out at once: it is done once, the other hears that nothing waits", async () => {
   const one = await start();

@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { AuditRecord } from "../../../src/core/audit/chain.ts";
+import type { Json, JsonObject } from "../../../src/core/json.ts";
 import type { JobEvent, JobRequest } from "../../../src/core/control-api.ts";
 import { argumentsDigest, type JobStatement } from "../../../src/core/operator-statement.ts";
 import type { HoldList } from "../../../src/core/release-api.ts";
@@ -41,11 +42,11 @@ async function connect(one: Rig, identity?: TestMinion["identity"]): Promise<Tes
   await minion.connection.ready(AbortSignal.timeout(60_000));
   return minion;
 }
-const request = (fun: string, args: readonly string[] = []): JobRequest => ({
+const request = (fun: string, args: readonly Json[] = [], kwargs: JsonObject = {}): JobRequest => ({
   target: { kind: "glob", expr: "web*" },
   fun,
   args: [...args],
-  kwargs: {},
+  kwargs,
   timeoutMs: 60_000,
 });
 /** Pushes the job; resolves when it was published. */
@@ -95,6 +96,23 @@ test("a lock of a whole host holds every secret of it, for a host that is offlin
   expect(await leaseKey(back, DATA)).toBe("hold");
   await push(again, request("volume.unlock"));
   expect(await leaseKey(back, DATA)).toBeInstanceOf(Buffer);
+});
+
+test.each<[readonly Json[], JsonObject]>([
+  [[], { names: "data" }],
+  [[], { name: ["data"] }],
+  [[], { names: [7] }],
+  [[{ names: ["data"] }], {}],
+])("what may have been meant as a name is not taken for everything: %j %j changes nothing", async (args, kwargs) => {
+  const one = await start();
+  await connect(one);
+  await expect(push(one, request("volume.lock", args, kwargs))).rejects.toMatchObject({ code: "bad-arguments" });
+  expect(await locks(one)).toEqual([]);
+  await push(one, request("volume.lock"));
+  await expect(push(one, request("volume.unlock", args, kwargs))).rejects.toMatchObject({ code: "bad-arguments" });
+  expect(await locks(one)).toMatchObject([{ id: "web1", path: null }]);
+  await push(one, request("volume.unlock", [], { names: [] }));
+  expect(await locks(one)).toEqual([]);
 });
 
 test("nobody can approve what a lock holds", async () => {

@@ -19,15 +19,19 @@ const REQUEST: CampaignRequest = {
 
 /** Waits for the deadline's clock; the campaign's own pauses last until the test lets them go on. */
 class PausingClock extends HandClock {
-  readonly #pauses: (() => void)[] = [];
+  readonly #pauses = new Set<() => void>();
   override async sleep(_ms?: number, signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
-    this.#pauses.push(resolve);
-    await promise;
+    this.#pauses.add(resolve);
+    await promise.finally(() => this.#pauses.delete(resolve));
+  }
+  get pauses(): number {
+    return this.#pauses.size;
   }
   goOn(): void {
-    for (const resolve of this.#pauses.splice(0)) resolve();
+    for (const resolve of this.#pauses) resolve();
   }
 }
 
@@ -57,6 +61,7 @@ class World {
       isConnected: (id) => !this.away.has(id),
       left: async (id) => (this.rotated.has(id) ? [] : ["data"]),
       push: async (request) => this.#push(request),
+      settleMs: 60_000,
     });
     return this.campaigns;
   }
@@ -149,9 +154,111 @@ test("a campaign is taken up again after the master ended in the middle of a bat
   await expect.poll(() => world.batches).toHaveLength(1);
   await until(world, "running", "done running waiting waiting waiting");
   world.dieIn = undefined;
+  // whoever was there is away for a moment, and not marked as that
+  for (const id of IDS) world.away.add(id);
   (await world.open()).begin();
+  await expect.poll(() => world.clock.pauses).toBe(1);
+  world.away.clear();
+  world.clock.goOn();
   await until(world, "done", "done skipped done done done");
   expect(world.batches).toEqual(["web1,web2", "web3,web4", "web5"]);
+});
+
+test("after a restart no more than a batch is handed out at once to a fleet that comes back together", async () => {
+  const world = new World();
+  for (const id of IDS) world.away.add(id);
+  await (await world.open()).start({ ...REQUEST, maxFailures: 2 });
+  await until(world, "running", "offline offline offline offline offline");
+  world.away.clear();
+  const campaigns = await world.open();
+  campaigns.begin();
+  await expect.poll(() => world.clock.pauses).toBe(1);
+  const handed = async () => {
+    const all = await Promise.all(IDS.map(async (id) => ({ id, ...(await campaigns.work(id)) })));
+    return all.filter(({ volumes }) => volumes.length > 0).map(({ id }) => id);
+  };
+  expect(await handed()).toEqual(["web1", "web2"]);
+  expect(world.state()?.hosts).toBe("running running waiting waiting waiting");
+  // who asks again, on a new session, goes on with what it has
+  expect(await handed()).toEqual(["web1", "web2"]);
+  world.rotated.add("web1");
+  await campaigns.returned("web1", "volume.rotate", true, { data: { result: true } });
+  world.clock.goOn();
+  // one is still at it, so one more may begin at a time
+  await until(world, "running", "done running done done done");
+  expect(world.batches).toEqual(["web3", "web4", "web5"]);
+});
+
+test("as many failures as were allowed end it for those who ask as well", async () => {
+  const world = new World();
+  for (const id of IDS) world.away.add(id);
+  const campaigns = await world.open();
+  await campaigns.start(REQUEST);
+  await until(world, "running", "offline offline offline offline offline");
+  expect((await campaigns.work("web1")).volumes).toEqual(["data"]);
+  await campaigns.returned("web1", "volume.rotate", false, { data: { result: false, comment: "no room" } });
+  expect((await campaigns.work("web2")).volumes).toEqual([]);
+  await until(world, "stopped", "failed waiting offline offline offline");
+});
+
+test("a host that took its work and went away or said nothing more holds nobody up", async () => {
+  const world = new World();
+  for (const id of IDS) world.away.add(id);
+  const campaigns = await world.open();
+  await campaigns.start(REQUEST);
+  await until(world, "running", "offline offline offline offline offline");
+  world.away.delete("web2");
+  for (const id of ["web1", "web2"]) expect((await campaigns.work(id)).volumes).toEqual(["data"]);
+  world.clock.goOn();
+  await until(world, "running", "offline running offline offline offline");
+  world.clock.time += 120_000;
+  world.clock.goOn();
+  await until(world, "running", "offline offline offline offline offline");
+  expect((await campaigns.work("web3")).volumes).toEqual(["data"]);
+});
+
+test("a rotation that a host goes on with by itself counts; another's gives it its turn", async () => {
+  const world = new World();
+  for (const id of IDS) world.away.add(id);
+  const campaigns = await world.open();
+  await campaigns.start(REQUEST);
+  await until(world, "running", "offline offline offline offline offline");
+  await campaigns.work("web1");
+  await campaigns.work("web2");
+  world.rotated.add("web1");
+  await campaigns.returned("web1", "volume.rotate_resume", true, { data: { result: true } });
+  // one from before the campaign: its own is left to do
+  world.away.delete("web2");
+  await campaigns.returned("web2", "volume.rotate_resume", true, { data: { result: true } });
+  await until(world, "running", "done done offline offline offline");
+  expect(world.batches).toEqual(["web2"]);
+});
+
+test("a store that fails for a moment stops it for that moment alone", async () => {
+  const world = new World();
+  world.failing.add("web1");
+  const campaigns = await world.open();
+  const started = campaigns.start({ ...REQUEST, maxFailures: 5 });
+  await started;
+  world.store.fail = "no space left";
+  await expect.poll(() => world.clock.pauses).toBe(1);
+  world.store.fail = undefined;
+  world.clock.goOn();
+  await until(world, "done", "failed done done done done");
+});
+
+test("only the newest campaigns are kept, and what became of their hosts", async () => {
+  const world = new World();
+  const campaigns = await world.open();
+  for (let count = 0; count < 12; count += 1) {
+    world.rotated.clear();
+    world.clock.time += 1000;
+    await campaigns.start(REQUEST);
+    await until(world, "done", "done done done done done");
+  }
+  expect(campaigns.list()).toHaveLength(10);
+  expect((await world.open()).list()).toEqual(campaigns.list());
+  expect(await world.store.list("campaign/")).toHaveLength(10 * (1 + IDS.length));
 });
 
 test("an operator stops it; another may begin then", async () => {

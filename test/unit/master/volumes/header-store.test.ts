@@ -119,6 +119,37 @@ test("a header whose pieces are not what they were is never handed out, and a re
   expect(await store.list("header")).toEqual([]);
 });
 
+test("destroyed and cut off at any write, the next try leaves nothing, whatever was damaged or cut off before", async () => {
+  const bytes = randomBytes(1_081_344);
+  let victim = 1;
+  for (let isWhole = false; !isWhole; victim += 1) {
+    const store = new MemoryStore();
+    await add(store, bytes);
+    // one that was never whole, one that does not read, and a neighbour
+    await expect(add(dyingAt(store, 3), randomBytes(1_081_344))).rejects.toThrow("power cut");
+    await store.write([{ op: "put", key: "header/web1/data/000007", value: Buffer.from("?") }]);
+    await new HeaderStore(store, vault).add(
+      "web1",
+      { ...headerOf(bytes), volume: "data2" },
+      bytes,
+      async (_, changes) => {
+        await store.write(changes);
+      },
+    );
+    isWhole = await new HeaderStore(dyingAt(store, victim), vault).destroy("web1", "data").then(
+      () => true,
+      () => false,
+    );
+    const headers = new HeaderStore(store, vault);
+    await headers.destroy("web1", "data");
+    const left = (await store.list("header")).map(({ key }) => key);
+    expect(left.filter((key) => !key.includes("/data2/"))).toEqual([]);
+    expect(left).toHaveLength(4);
+  }
+  // three pieces and one of the one that was cut off, its note, and two facts
+  expect(victim - 1).toBe(3 + 1 + 1 + 2 + 1);
+});
+
 test("hosts and volumes whose names begin alike are kept apart", async () => {
   const store = new MemoryStore();
   const headers = new HeaderStore(store, vault);

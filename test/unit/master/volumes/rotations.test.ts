@@ -274,3 +274,33 @@ test("I3: whatever the order of steps, repeats, crashes and kept slots, the curr
     { numRuns: 60 },
   );
 }, 30_000);
+
+test("a key that was erased for good leaves nothing that a later one of its volume could be taken for", async () => {
+  const side = await formatted();
+  const { secrets } = await side.rooms();
+  await side.step("begin");
+  await side.step("revert", { from: 1, to: 2 });
+  await side.step("reverted", { to: 2 });
+  await secrets.versions.destroy("web1", PATH);
+  // its second life, and another format after its key was set aside
+  await side.format();
+  await secrets.versions.forget("web1", PATH);
+  await side.format();
+  expect(await side.current()).toBe(2);
+});
+
+test("a rotation that was left open is none of the volume's next life", async () => {
+  const side = await formatted();
+  const { secrets, rotations } = await side.rooms();
+  await side.step("begin", { keepOld: true });
+  await side.step("proven", { to: 2, slot: 1 });
+  const also = { op: "delete", key: "keyslots-erased/web1/data" } as const;
+  // one that does not read goes as well
+  const damaged = `secret/web1/${encodeURIComponent(PATH)}/000007`;
+  await side.store.write([also.key, damaged].map((key) => ({ op: "put", key, value: Buffer.from("{}") })));
+  await secrets.versions.destroy("web1", PATH, [also]);
+  expect(await rotations.list()).toEqual([]);
+  expect(await side.store.get(also.key)).toBeUndefined();
+  await side.format();
+  expect(await side.step("begin")).toMatchObject({ state: "pending", from: 1, to: 2, versions: [1, 2] });
+});
