@@ -244,6 +244,7 @@ test("commands of a single state of storage are run on the host of its layer, th
       assertKeyKept: async () => unscripted(),
       escrowedUuid: async () => unscripted(),
       forgetKey: async () => unscripted(),
+      beforeDown: async () => unscripted(),
     },
   });
   await run("a:\n  luks.looked: []\nb:\n  other.looked: []\n", deps);
