@@ -11,13 +11,11 @@ import type { AuditLog } from "../audit/audit-log.ts";
 import type { EventBus } from "../events.ts";
 import { KeyedLanes } from "../leases/keyed-lanes.ts";
 import type { Store } from "../store/store.ts";
+import { headersToKeep } from "./header-keep.ts";
 import { findOpeningVersion } from "./header-proof.ts";
 import { HeaderStore, type SealingSteps, type StoredHeader } from "./header-store.ts";
 import type { Vault } from "./vault.ts";
 import type { Volumes } from "./volumes.ts";
-
-/** Kept of each volume, besides the newest header of every key version that is still stored. */
-const KEEP = 20;
 
 /** What escrow works with. */
 export interface HeadersOptions {
@@ -261,22 +259,18 @@ export class Headers {
     });
   }
 
-  /** Keeps the newest ones, and the newest of each key version that is still stored. */
+  /** Keeps no more than a host can be told of. */
   async #prune(id: string, volume: string): Promise<void> {
     const { vault, keyPathOf } = this.#options;
     const all = await this.#store.list(id, volume);
-    if (all.length <= KEEP) return;
     const path = await keyPathOf(id, volume);
-    const stored = path === undefined ? undefined : new Set(await vault.versions(id, path));
     // without the pillar nobody can tell which keys are stored
-    if (stored === undefined) return;
-    const seen = new Set<number>();
-    const old = all.filter(({ slots }, index) => {
-      const fresh = slots.map(({ version }) => version).filter((version) => stored.has(version) && !seen.has(version));
-      for (const version of fresh) seen.add(version);
-      return index >= KEEP && fresh.length === 0;
-    });
-    await this.#store.remove(id, old);
+    if (path === undefined) return;
+    const kept = headersToKeep(all, await vault.versions(id, path));
+    await this.#store.remove(
+      id,
+      all.filter((header) => !kept.has(header)),
+    );
   }
 }
 
