@@ -103,14 +103,22 @@ export class VolumeGuard {
   }
 
   /**
-   * To be called before a rotation makes a version current: it must be stored and open. Throws HostError `key-not-kept`.
+   * To be called before a rotation makes a version current: it must be stored and open. Throws HostError `key-not-kept`. There
+   * is no force: the version before stays current and keeps its keyslot, so refusing loses nothing, and going on kills a slot
+   * that opens for one that no stored key would.
    */
   async assertRotationMayCommit(rotation: RotationToCommit): Promise<void> {
     const { id, volume, path, to } = rotation;
     using value = await this.#stored(id, path, to);
     if (value !== undefined) return;
-    const mend = `latchkey volume rotate ${id}/${volume}`;
-    throw notKept([{ id, volume, why: `version ${to} of its key is not stored, or does not decrypt`, mend }]);
+    throw new HostError(
+      "key-not-kept",
+      `cannot make version ${to} the key of volume ${id}/${volume}: it is not stored, or does not decrypt`,
+      {
+        hint: "the version before stays the key, and its keyslot; look at the disk that holds the master's state_dir",
+        facts: { id, volume, version: to },
+      },
+    );
   }
 
   /**

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { generateAgeIdentityFile, parseAgeIdentityFile } from "../../../../src/core/age-identity.ts";
 import { Secret } from "../../../../src/core/secret.ts";
 import { EventBus } from "../../../../src/master/events.ts";
+import { VolumeGuard } from "../../../../src/master/volumes/guard.ts";
 import { openSecrets, type Secrets } from "../../../../src/master/secrets.ts";
 import { MemoryStore } from "../../../../src/master/store/memory.ts";
 import { type RotationPoint, Rotations } from "../../../../src/master/volumes/rotations.ts";
@@ -287,6 +288,25 @@ test("a key that was erased for good leaves nothing that a later one of its volu
   await secrets.versions.forget("web1", PATH);
   await side.format();
   expect(await side.current()).toBe(2);
+});
+
+test("a version that is not stored, or does not decrypt, never becomes the key: the one before stays, and the refusal says so", async () => {
+  const side = await formatted();
+  const { secrets } = await side.rooms();
+  const guard = new VolumeGuard({
+    volumes: { get: () => undefined, list: () => [] },
+    versions: secrets.versions,
+    compile: async () => pillarWith(NODE),
+    record: async () => {},
+  });
+  const rotation = { id: "web1", volume: "data", path: PATH };
+  await guard.assertRotationMayCommit({ ...rotation, to: 1 });
+  const refused = guard.assertRotationMayCommit({ ...rotation, to: 2 });
+  await expect(refused).rejects.toMatchObject({
+    code: "key-not-kept",
+    message: "cannot make version 2 the key of volume web1/data: it is not stored, or does not decrypt",
+    hint: "the version before stays the key, and its keyslot; look at the disk that holds the master's state_dir",
+  });
 });
 
 test("a rotation that was left open is none of the volume's next life", async () => {
