@@ -18,7 +18,7 @@ let socket: string;
 beforeEach(async () => {
   ({ directory, remove } = scratch());
   mkdirSync(join(directory, "pillar"));
-  master = await rig(directory);
+  master = await rig(directory, {}, { allow_secret_show: true });
   socket = master.master.socket;
 });
 afterEach(async () => {

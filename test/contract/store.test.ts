@@ -241,4 +241,35 @@ describe("store: sqlite on its disk", () => {
     expect(acknowledged.length).toBeGreaterThanOrEqual(300);
     await store.close();
   });
+
+  test("a copy made while others write is whole, and as of one moment", async () => {
+    const store = new SqliteStore(path());
+    const row = (n: number) => put(`x/${String(n).padStart(4, "0")}`, "x".repeat(4000));
+    await store.write(Array.from({ length: 500 }, (_, n) => row(n)));
+    const pair = (n: number) => [put("n/a", String(n)), row(n % 500), put("n/b", String(n))];
+    await store.write(pair(0));
+    const stopping = new AbortController();
+    const writer = (async () => {
+      let n = 0;
+      for (; !stopping.signal.aborted; n += 1) await store.write(pair(n));
+      return n;
+    })();
+    const file = join(directory, "copy.db");
+    await store.copyTo(file);
+    stopping.abort();
+    expect(await writer).toBeGreaterThan(1);
+    await store.close();
+    const copy = new SqliteStore(file);
+    expect(await copy.list("x/")).toHaveLength(500);
+    expect(text((await copy.get("n/a"))?.value)).toBe(text((await copy.get("n/b"))?.value));
+    await copy.close();
+  });
+
+  test("a copy that does not read back whole is told of", async () => {
+    const { assertIntact } = await import("../../src/master/store/intact.ts");
+    const { writeFileSync } = await import("node:fs");
+    const file = join(directory, "copy.db");
+    writeFileSync(file, "garbage".repeat(4000));
+    await expect(assertIntact(file)).rejects.toMatchObject({ code: "backup-failed" });
+  });
 });

@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import { backup, DatabaseSync, type StatementSync } from "node:sqlite";
 import { type Clock, systemClock } from "../../core/clock.ts";
 import { errorMessage, HostError } from "../../core/errors.ts";
+import { assertIntact } from "./intact.ts";
 import { assertChanges, assertKey, prefixEnd } from "./keys.ts";
 import { ListMemory } from "./list-memory.ts";
 import type { Change, Entry, ListOptions, Store, StoreEvent, WriteResult } from "./store.ts";
@@ -138,7 +139,7 @@ export class SqliteStore implements Store {
     } catch (error) {
       throw new HostError("backup-failed", `cannot copy the store: ${errorMessage(error)}`, { cause: error });
     }
-    assertIntact(file);
+    await assertIntact(file);
   }
 
   async close(): Promise<void> {
@@ -237,19 +238,6 @@ function openLocked(path: string, maxBytes: number | undefined): DatabaseSync {
   if (maxBytes !== undefined) db.exec(`pragma max_page_count = ${Math.ceil(maxBytes / PAGE_BYTES)}`);
   db.exec(SCHEMA);
   return db;
-}
-
-function assertIntact(file: string): void {
-  const copy = new DatabaseSync(file);
-  try {
-    // one file, without a log beside it
-    copy.exec("pragma journal_mode = delete");
-    const found = copy.prepare("pragma integrity_check").all();
-    if (found.length === 1 && found[0]?.["integrity_check"] === "ok") return;
-    throw new HostError("backup-failed", "cannot rely on the copy of the store: it does not read back whole");
-  } finally {
-    copy.close();
-  }
 }
 
 function toEntry(row: Readonly<Record<string, unknown>> | undefined): Entry | undefined {

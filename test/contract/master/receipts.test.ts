@@ -77,5 +77,5 @@ test("I8: a receipt that the master's full disk would not take is on the minion'
   await expect.poll(() => readdirSync(kept), WAIT).toEqual([]);
   const records: AuditRecord[] = [];
   for await (const record of one.client.stream<AuditRecord>("GET", "/v1/audit?kind=receipt")) records.push(record);
-  expect(records).toMatchObject([{ subject: "web1", data: { outcome: "used", wiped: true, path: "disk:password" } }]);
+  expect(records).toMatchObject([{ subject: "web1", data: { outcome: "opened", wiped: true, path: "disk:password" } }]);
 }, 60_000);
