@@ -137,24 +137,6 @@ test("a group that has another volume stays, with its disks", async () => {
   expect(await machine.sh("lvs", "--noheadings", "-o", "lv_name", vg)).toContain("other");
 });
 
-test("a disk behind a multipath map: found by the map, and its group goes with the volume", async () => {
-  const path = await machine.disk(32);
-  const map = machine.name("mp");
-  // a linear map stands for one with paths: they show the same content, and the path is held
-  const table = Buffer.from(`0 ${32 * 2048} linear ${path} 0\n`);
-  await machine.shWith(table, "dmsetup", "create", map, "--uuid", `mpath-${map}`);
-  const disk = `/dev/mapper/${map}`;
-  const vg = machine.name("vgmp");
-  const stack = new Stack(machine, "data", { disk, lvm: { vg }, luks: luks("mpl"), fs, mount: mount("mp") });
-  await stack.provision();
-  expect(await stack.provision()).toEqual({});
-  expect(await destroy(stack.context(), asked)).toMatchObject({
-    "volume group": { old: vg, new: "removed" },
-    [`physical volume ${disk}`]: { new: "removed" },
-  });
-  await machine.sh("dmsetup", "remove", map);
-});
-
 test("a loop file with another volume in its group stays", async () => {
   const vg = machine.name("vgf");
   const file = `${machine.directory}/f.img`;
