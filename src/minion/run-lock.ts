@@ -63,17 +63,13 @@ export class RunLock {
     else await this.#waitForTurn(this.#current, holder, onWait, signal);
     try {
       const database = await this.#lockFile(onWait, signal);
-      try {
-        await this.#publish(holder);
-      } catch (thrown) {
-        database.close();
-        throw thrown;
-      }
+      // for those who wait to see: where that cannot be written, runs go on all the same
+      await this.#publish(holder).catch(() => undefined);
       this.#isHeld = true;
       return async (): Promise<void> => {
         this.#isHeld = false;
         try {
-          await rm(this.#infoPath, { force: true });
+          await rm(this.#infoPath, { force: true, recursive: true });
         } finally {
           database.close();
           this.#next();
@@ -178,8 +174,12 @@ export class RunLock {
 
   async #publish(holder: RunHolder): Promise<void> {
     const temporary = `${this.#infoPath}.${randomBytes(6).toString("hex")}`;
-    await writeFile(temporary, JSON.stringify(holder), { mode: 0o600, flag: "wx" });
-    await rename(temporary, this.#infoPath);
+    try {
+      await writeFile(temporary, JSON.stringify(holder), { mode: 0o600, flag: "wx" });
+      await rename(temporary, this.#infoPath);
+    } finally {
+      await rm(temporary, { force: true });
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -91,4 +91,14 @@ test("a wait ends when it is aborted, and the lock stays free for others", async
   await (
     await lock.acquire(holder("3"), () => {}, never)
   )();
+});
+
+test("a run goes on where it cannot be written who runs", async () => {
+  const directory = mkdtempSync(join(scratch, "full-"));
+  mkdirSync(join(directory, "state-run.json"));
+  const lock = new RunLock(directory, systemClock);
+  const release = await lock.acquire(holder("1"), () => {}, never);
+  expect(await lock.holder()).toEqual(holder("1"));
+  await release();
+  expect(readdirSync(directory)).toEqual(["state-run.lock"]);
 });
