@@ -12,6 +12,7 @@ import {
 import { auditRecordSchema } from "../../core/audit/verify.ts";
 import type { Clock } from "../../core/clock.ts";
 import { BugError, errorMessage, HostError, ProtocolError } from "../../core/errors.ts";
+import { assertChanges } from "../store/keys.ts";
 import type { Change, Store } from "../store/store.ts";
 import {
   CHECKPOINTS,
@@ -244,6 +245,7 @@ export class AuditLog {
     const wanted = trouble === undefined ? arrived : [this.#gap(trouble), ...arrived];
     const { batch, records, changes, later } = this.#compose(wanted);
     this.#waiting.unshift(...later);
+    if (batch.length === 0) return;
     const head = records.at(-1) ?? this.#head;
     const next = { seq: head.seq, hash: head.hash };
     try {
@@ -284,13 +286,22 @@ export class AuditLog {
     let head = this.#head;
     for (const [index, waiting] of wanted.entries()) {
       const record = chainRecord(head, waiting.fact);
-      const also = typeof waiting.changes === "function" ? waiting.changes(record) : waiting.changes;
+      const stored: Change = { op: "put", key: recordKey(record.seq), value: encodeStored(record), ifRevision: 0 };
+      let also: readonly Change[];
+      try {
+        also = typeof waiting.changes === "function" ? waiting.changes(record) : waiting.changes;
+        assertChanges([stored, ...also]);
+      } catch (reason) {
+        // what the store would not take is refused alone: the write is shared
+        waiting.reject(reason);
+        continue;
+      }
       if (also.some(({ key }) => keys.has(key))) return { batch, records, changes, later: wanted.slice(index) };
       for (const { key } of also) keys.add(key);
       head = record;
       batch.push(waiting);
       records.push(record);
-      changes.push({ op: "put", key: recordKey(record.seq), value: encodeStored(record), ifRevision: 0 }, ...also);
+      changes.push(stored, ...also);
     }
     return { batch, records, changes, later: [] };
   }

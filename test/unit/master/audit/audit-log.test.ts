@@ -109,6 +109,27 @@ test("two records of one tick that change the same key are both kept, in order",
   expect(Buffer.from((await store.get("keys/web1"))?.value ?? []).toString()).toBe("second");
 });
 
+test("a record with more than the store takes is refused alone, and takes none of its neighbours along", async () => {
+  const log = await open();
+  const large = { op: "put" as const, key: "large", value: new Uint8Array(16 * 1024 * 1024 + 1) };
+  const appended = [
+    log.append(fact("a")),
+    log.append(fact("b"), [large]),
+    log.append(fact("c"), () => {
+      throw new Error("cannot say what else to write");
+    }),
+    log.append(fact("d")),
+  ];
+  const settled = await Promise.allSettled(appended);
+  expect(settled.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "rejected", "fulfilled"]);
+  expect(log.trouble).toBeUndefined();
+  await expect(log.append(fact("e"), [large])).rejects.toMatchObject({ code: "store-value-too-large" });
+  await log.append(fact("f"));
+  const subjects = (await recordsOf(store)).map(({ subject }) => subject);
+  expect(subjects).toEqual(["a", "d", "f"]);
+  expect(verifyExport(await linesOf(log), master.fingerprint)).toMatchObject({ records: 3, faults: [] });
+});
+
 test("two masters on one store: the second writer is refused, the chain stays whole", async () => {
   const one = await open();
   const two = await open();
