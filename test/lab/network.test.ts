@@ -4,8 +4,10 @@ import type { LabHost } from "../../lab/host.ts";
 import { Lab } from "../../lab/lab.ts";
 import { beginningOf, holdAt, stepSignals } from "../../lab/minion.ts";
 import { Scene, VOLUME } from "../../lab/scene.ts";
+import { waitUntil } from "../../lab/wait-until.ts";
 import { fingerprint } from "../../src/core/identity.ts";
 
+const MINUTE_MS = 60_000;
 let lab: Lab;
 let scene: Scene;
 let host: LabHost;
@@ -21,12 +23,13 @@ afterAll(async () => {
   await lab?.destroy();
 });
 
-test("a master that is down at boot and back later: the host waits, then builds; a partition holds it up, not more", async () => {
+test("a master that is down at boot and back a minute later: the host waits, then builds; a partition holds it up, not more", async () => {
   await scene.master.stop();
   const startedAt = Date.now();
   const [goOn, mount] = [holdAt(host, "pvcreate"), holdAt(host, "mount")];
   await Promise.all([host.boot(), stranger.boot()]);
   await host.console.waitFor(/"kind":"connecting".*"attempt":8/u, 150_000);
+  await waitUntil("a minute is over", () => Date.now() - startedAt > MINUTE_MS, 2 * MINUTE_MS);
   await scene.master.start();
   // the cable is out before the first lease: the run waits for the master, in words
   await host.console.waitFor(beginningOf("pvcreate"), 60_000);
