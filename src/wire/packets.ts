@@ -1,5 +1,6 @@
 import { ProtocolError } from "../core/errors.ts";
 import { z } from "../core/schema.ts";
+import { MAX_MASTER_ITEMS } from "./limits.ts";
 import { type Method, methods, type Notice, noticeSchema, type Request, type Response } from "./messages.ts";
 import { decodeMsgpack, encodeMsgpack } from "./msgpack.ts";
 
@@ -12,7 +13,7 @@ export type AnyRequest = { [M in Method]: { readonly method: M; readonly body: R
 /** What the minion says inside a session: msgpack arrays, the first item tells which. */
 export type MinionPacket =
   | { readonly kind: "request"; readonly id: number; readonly request: AnyRequest }
-  /** A request whose method or body the schemas refuse. */
+  /** A request whose method or body the schemas refuse, or that cannot be decoded beyond its number. */
   | { readonly kind: "bad-request"; readonly id: number }
   /** Proves that the minion holds the keys of an IK handshake, so that a replayed opening changes nothing. */
   | { readonly kind: "confirm" };
@@ -25,6 +26,11 @@ export type MasterPacket =
   | { readonly kind: "verdict"; readonly accepted: boolean };
 
 const TYPE = { request: 0, response: 1, failure: 2, confirm: 3, notice: 4, verdict: 5 } as const;
+
+/** How a request begins: an array of four, and its type. Its number follows. */
+const REQUEST_HEAD = Uint8Array.of(0x94, TYPE.request);
+/** Bytes that follow the first one of an unsigned number. */
+const UINT_BYTES: ReadonlyMap<number, number> = new Map([1, 2, 4, 8].map((length, at) => [0xcc + at, length]));
 
 const id = z.int().nonnegative();
 const fromMinion = z.union([
@@ -63,18 +69,18 @@ export function encodeVerdict(accepted: boolean): Uint8Array {
   return encodeMsgpack([TYPE.verdict, accepted]);
 }
 
-/** A packet from a minion. Throws ProtocolError `bad-msgpack`, `bad-message`. */
+/** A packet from a minion. Throws ProtocolError `bad-msgpack`, `bad-message`, `too-many-items`. */
 export function decodeMinionPacket(bytes: Uint8Array): MinionPacket {
-  const packet = check(fromMinion, decodeMsgpack(bytes));
+  const packet = check(fromMinion, decodeOrNumber(bytes));
   if (packet[0] === TYPE.confirm) return { kind: "confirm" };
   const [, requestId, method, body] = packet;
   const request = Object.hasOwn(methods, method) ? parseRequest(method as Method, body) : undefined;
   return request ? { kind: "request", id: requestId, request } : { kind: "bad-request", id: requestId };
 }
 
-/** A packet from the master. Throws ProtocolError `bad-msgpack`, `bad-message`. */
+/** A packet from the master. Throws ProtocolError `bad-msgpack`, `bad-message`, `too-many-items`. */
 export function decodeMasterPacket(bytes: Uint8Array): MasterPacket {
-  const packet = check(fromMaster, decodeMsgpack(bytes));
+  const packet = check(fromMaster, decodeMsgpack(bytes, MAX_MASTER_ITEMS));
   if (packet[0] === TYPE.response) return { kind: "response", id: packet[1], body: packet[2] };
   if (packet[0] === TYPE.failure) return { kind: "failure", id: packet[1], code: packet[2] };
   if (packet[0] === TYPE.notice) return { kind: "notice", notice: packet[1] };
@@ -85,6 +91,21 @@ export function decodeMasterPacket(bytes: Uint8Array): MasterPacket {
 export function parseResponse<M extends Method>(method: M, body: unknown): Response<M> {
   const schema: z.ZodType = methods[method].response;
   return check(schema, body) as Response<M>;
+}
+
+/**
+ * The message; of a request that cannot be decoded (too many items, too deep) its number and nothing else. It is to be
+ * answered: a minion would send a return that gets no answer for ever.
+ */
+function decodeOrNumber(bytes: Uint8Array): unknown {
+  try {
+    return decodeMsgpack(bytes);
+  } catch (error) {
+    const [array, type, number = 0] = bytes;
+    if (array !== REQUEST_HEAD[0] || type !== REQUEST_HEAD[1]) throw error;
+    const end = REQUEST_HEAD.length + 1 + (UINT_BYTES.get(number) ?? 0);
+    return [TYPE.request, decodeMsgpack(bytes.subarray(REQUEST_HEAD.length, end)), "", undefined];
+  }
 }
 
 function parseRequest(method: Method, body: unknown): AnyRequest | undefined {

@@ -1,10 +1,6 @@
 import { BugError } from "../../core/errors.ts";
-import type { Json } from "../../core/json.ts";
-import { z } from "../../core/schema.ts";
+import type { z } from "../../core/schema.ts";
 import type { Change, Entry } from "./store.ts";
-
-/** Any JSON value inside a record. */
-export const jsonSchema: z.ZodType<Json> = z.json();
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();

@@ -91,6 +91,61 @@ test.each([
   expect(accepts(() => decodeMsgpack(Buffer.from(hex, "hex")))).toBe(false);
 });
 
+const returned = (data: unknown) => ({
+  jid: job.jid,
+  fun: "state.apply",
+  success: true,
+  retcode: 0,
+  startedAt: 1,
+  finishedAt: 2,
+  startup: false,
+  data,
+});
+
+test.each([
+  ["400,000 empty byte strings", 400_000, "c400"],
+  ["1,000,000 empty maps", 1_000_000, "80"],
+  ["what no decoder would take", 200_000, "c1"],
+])("lesson: a message is refused for its number of items before any of them is looked at: %s", (_what, count, item) => {
+  const list = Buffer.concat([Buffer.from("dd00000000", "hex"), Buffer.from(item.repeat(count), "hex")]);
+  list.writeUInt32BE(count, 1);
+  expect(() => decodeMsgpack(list)).toThrow(expect.objectContaining({ code: "too-many-items" }));
+  for (const id of [0, 127, 128, 255, 65_535, 65_536, 2 ** 32]) {
+    const frame = Buffer.concat([encodeMsgpack([0, id, "return"]), list]);
+    frame[0] = 0x94;
+    expect(decodeMinionPacket(frame)).toEqual({ kind: "bad-request", id });
+  }
+});
+
+test("a message of too many items that is no request has no answer", () => {
+  const list = encodeMsgpack(Array.from({ length: 200_001 }, () => 0));
+  expect(accepts(() => decodeMinionPacket(list))).toBe(false);
+  expect(accepts(() => decodeMinionPacket(Buffer.concat([Buffer.of(0x94, 0, 0xa0), list])))).toBe(false);
+});
+
+test("the returns of 2,000 states, of a list of 190,000 files and of 7 MB of text fit, and so does the list of 60,000 files", () => {
+  const state = {
+    __id__: "x",
+    result: true,
+    changes: { mode: { old: "0600", new: "0644" } },
+    comment: "",
+    duration: 1,
+  };
+  const changed = { ...state, name: "/etc/x", __sls__: "a", __run_num__: 1, __state_ran__: true, start_time: "00:00" };
+  const states = Object.fromEntries(Array.from({ length: 2000 }, (_, at) => [`file_|-${at}_|-x_|-managed`, changed]));
+  const paths = Array.from({ length: 190_000 }, (_, at) => `/srv/${at}`);
+  for (const data of [states, paths, "x".repeat(7_000_000)]) {
+    expect(decodeMinionPacket(encodeMsgpack([0, 1, "return", returned(data)])).kind).toBe("request");
+  }
+  const files = paths.slice(0, 60_000).map((path) => ({ path, size: 1, sha256: "0".repeat(64) }));
+  expect(decodeMasterPacket(encodeMsgpack([1, 7, { files }])).kind).toBe("response");
+});
+
+test("bytes in a return are a bad request", () => {
+  const body = returned(Array.from({ length: 150_000 }, () => new Uint8Array()));
+  expect(decodeMinionPacket(encodeMsgpack([0, 1, "return", body]))).toEqual({ kind: "bad-request", id: 1 });
+});
+
 test("frames: decode(encode(x)) = x", () => {
   fc.assert(
     fc.property(minionId, sessionId, noise, (id, session, message) => {
