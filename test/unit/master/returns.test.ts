@@ -83,8 +83,7 @@ test("a return that comes a second time changes nothing and drops nothing", asyn
 
 test("one that could not be written does not stop the next", async () => {
   store.fail = "disk full";
-  const refused = expect(returns.keep("web1", own(1, "lost"))).rejects.toMatchObject({ code: "store-failed" });
-  await refused;
+  await expect(returns.keep("web1", own(1, "lost"))).rejects.toMatchObject({ code: "store-failed" });
   store.fail = undefined;
   await returns.keep("web1", own(2, "kept"));
   expect(await kept("web1")).toEqual([jidOf(2)]);
