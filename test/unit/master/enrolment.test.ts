@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from "vitest";
 import { generateIdentity } from "../../../src/core/identity.ts";
-import { Enrolment } from "../../../src/master/enrolment.ts";
+import { Enrolment, type EnrolmentOptions } from "../../../src/master/enrolment.ts";
 import { EventBus } from "../../../src/master/events.ts";
 import { MemoryStore } from "../../../src/master/store/memory.ts";
 import { collect, FakeSession, HandClock, openAudit, quiet, recordsOf } from "./fakes.ts";
@@ -21,7 +21,7 @@ beforeEach(() => {
   forgotten = [];
 });
 
-const load = async (more: { autoAccept?: boolean; maxPending?: number } = {}) =>
+const load = async (more: Partial<Pick<EnrolmentOptions, "autoAccept" | "cut" | "maxPending">> = {}) =>
   Enrolment.load({
     store,
     audit: await openAudit(store, clock),
@@ -97,6 +97,40 @@ test("lesson: deleting a key cuts the live session at once", async () => {
   expect(forgotten).toEqual(["web1"]);
   expect(await keys.admit("web1", two, "")).toBe("refuse");
   expect(states(keys)).toEqual(["web1 pending"]);
+});
+
+test.each(["reject", "delete"] as const)(
+  "a %s that cannot be recorded cuts the host off all the same, throws, and can be done again",
+  async (action) => {
+    const keys = await load();
+    const session = new FakeSession("web1");
+    await keys.admit("web1", session.peer, "");
+    await act(keys, "accept", "web1");
+    store.fail = "disk full";
+    await expect(act(keys, action, "web1")).rejects.toMatchObject({ code: "store-failed" });
+    expect(cuts).toEqual([["web1"]]);
+    expect(keys.allows(session)).toBe(false);
+    expect(await keys.admit("web1", session.peer, "")).toBe("refuse");
+    store.fail = undefined;
+    expect(await keys.admit("web1", session.peer, "")).toBe("refuse");
+    expect(await act(keys, action, "web1")).toHaveLength(1);
+    await keys.admit("web1", session.peer, "");
+    await act(keys, "accept", "web1");
+    expect(await keys.admit("web1", session.peer, "")).toBe("accept");
+    expect(keys.allows(session)).toBe(true);
+  },
+);
+
+test("a cut that fails is told, and the decision is recorded all the same", async () => {
+  const keys = await load({
+    cut: async () => {
+      throw new Error("cannot hand out the fleet key");
+    },
+  });
+  await keys.admit("web1", one, "");
+  await act(keys, "accept", "web1");
+  await expect(act(keys, "reject", "web1")).rejects.toThrow("fleet key");
+  expect(states(keys)).toEqual(["web1 rejected"]);
 });
 
 test("a rejected key is accepted again only by its full name", async () => {
