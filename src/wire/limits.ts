@@ -19,6 +19,9 @@ export const MAX_HALF_OPEN = 4096;
 /** How long the master keeps a handshake that is not finished. */
 export const HALF_OPEN_MS = 10_000;
 
+/** Live sessions of one minion that the master keeps: one of its agent, the rest of calls by hand. */
+export const MAX_SESSIONS_OF_MINION = 8;
+
 /** Requests of one session that the master works on at once; more are answered `busy`. */
 export const MAX_REQUESTS_IN_FLIGHT = 64;
 

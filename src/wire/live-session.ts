@@ -51,6 +51,7 @@ export class LiveSession implements PeerSession {
   readonly #host: SessionHost;
   readonly #channel: Channel;
   #inFlight = 0;
+  #isAgent = false;
   #open = true;
   #heardAt: number;
   #probedAt: number;
@@ -72,6 +73,11 @@ export class LiveSession implements PeerSession {
   /** The session's id on the wire. */
   get wireId(): string {
     return this.#channel.sessionId;
+  }
+
+  /** Whether the peer has said that it is the minion's agent, and no call by hand. */
+  get isAgent(): boolean {
+    return this.#isAgent;
   }
 
   /** Milliseconds since the last frame that proved to be the peer's. */
@@ -152,6 +158,7 @@ export class LiveSession implements PeerSession {
       await this.#reply(encodeFailure(id, "busy"));
       return;
     }
+    if (request.method === "hello") this.#isAgent = request.body.role === "agent";
     this.#inFlight += 1;
     let packet: Uint8Array;
     try {

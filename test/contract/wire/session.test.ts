@@ -57,6 +57,22 @@ test("a known master that changed its keys is found out, and not believed", asyn
   expect(master.admissions).toHaveLength(0);
 });
 
+test("a minion has eight sessions at most; its agent's stays, whatever calls come", async () => {
+  const master = await startMaster();
+  const identity = generateIdentity();
+  const agent = startMinion(master.endpoint, { identity });
+  await agent.connection.ready();
+  const other = startMinion(master.endpoint, { id: "web2" });
+  await other.connection.ready();
+  for (let n = 0; n < 10; n += 1) await startMinion(master.endpoint, { identity, call: true }).connection.ready();
+  const own = [...master.endpoint.sessions()].filter(({ minionId }) => minionId === "web1.example");
+  expect(own.length).toBeLessThanOrEqual(8);
+  expect(master.closed.length).toBeGreaterThanOrEqual(3);
+  expect(master.closed).not.toContain(master.opened[0]);
+  expect(master.closed).not.toContain(master.opened[1]);
+  await Promise.all([agent, other].map(async ({ connection }) => connection.request("pillar", {})));
+});
+
 test("a minion waits for acceptance, and asks for it again within two seconds", async () => {
   const master = await startMaster();
   master.verdict = "refuse";
