@@ -7,6 +7,7 @@ import { PROBE_AFTER_MS, SILENCE_MS } from "./limits.ts";
 import { LiveSession, type SessionHost } from "./live-session.ts";
 import { LiveSessions } from "./live-sessions.ts";
 import { PeerAddresses } from "./peer-addresses.ts";
+import { RequestBudget } from "./request-budget.ts";
 import { bindPublisher, bindRouter, type RouterPort } from "./sockets.ts";
 
 const SWEEP_MS = 1000;
@@ -84,6 +85,7 @@ class RequestDesk {
     });
     this.#host = {
       handlers,
+      budget: new RequestBudget(clock),
       now: () => clock.now(),
       monotonicMs: () => clock.monotonicMs(),
       send,

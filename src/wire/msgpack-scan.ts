@@ -7,8 +7,9 @@ const MAX_DEPTH = 64;
  * value of the msgpack format without extension types, whose containers hold as many items as they claim. A decoder that
  * trusts the claimed sizes allocates gigabytes for a few bytes; after this walk it cannot. Throws `too-many-items` as
  * soon as more than `maxItems` are claimed, keys of maps among them: each costs its reader far more than its bytes.
+ * Returns how many there are.
  */
-export function assertMsgpack(bytes: Uint8Array, maxItems: number): void {
+export function scanMsgpack(bytes: Uint8Array, maxItems: number): number {
   const left: number[] = [1]; // items still to come, a level of nesting each
   let claimed = 1;
   let at = 0;
@@ -31,6 +32,7 @@ export function assertMsgpack(bytes: Uint8Array, maxItems: number): void {
     }
   }
   if (at !== bytes.length) refuse("bytes follow the value");
+  return claimed;
 }
 
 /** What the first bytes of a value say. One object for all of them: making one each takes longer than reading them. */

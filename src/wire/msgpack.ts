@@ -1,7 +1,7 @@
 import { Decoder, Encoder } from "@msgpack/msgpack";
 import { ProtocolError } from "../core/errors.ts";
 import { MAX_ITEMS } from "./limits.ts";
-import { assertMsgpack } from "./msgpack-scan.ts";
+import { scanMsgpack } from "./msgpack-scan.ts";
 
 const encoder = new Encoder({ ignoreUndefined: true });
 const decoder = new Decoder();
@@ -17,7 +17,12 @@ export function encodeMsgpack(value: unknown): Uint8Array {
  * nothing else.
  */
 export function decodeMsgpack(bytes: Uint8Array, maxItems = MAX_ITEMS): unknown {
-  assertMsgpack(bytes, maxItems);
+  scanMsgpack(bytes, maxItems);
+  return decodeScanned(bytes);
+}
+
+/** What `scanMsgpack` has let through. Throws ProtocolError `bad-msgpack`, nothing else. */
+export function decodeScanned(bytes: Uint8Array): unknown {
   try {
     return decoder.decode(bytes);
   } catch (cause) {

@@ -1,8 +1,9 @@
 import { ProtocolError } from "../core/errors.ts";
 import { z } from "../core/schema.ts";
-import { MAX_MASTER_ITEMS } from "./limits.ts";
+import { MAX_ITEMS, MAX_MASTER_ITEMS } from "./limits.ts";
 import { type Method, methods, type Notice, noticeSchema, type Request, type Response } from "./messages.ts";
-import { decodeMsgpack, encodeMsgpack } from "./msgpack.ts";
+import { decodeMsgpack, decodeScanned, encodeMsgpack } from "./msgpack.ts";
+import { scanMsgpack } from "./msgpack-scan.ts";
 
 /** Why the master did not answer a request; never more than this word. */
 export type FailureCode = "refused" | "failed" | "bad-request" | "busy";
@@ -15,6 +16,8 @@ export type MinionPacket =
   | { readonly kind: "request"; readonly id: number; readonly request: AnyRequest }
   /** A request whose method or body the schemas refuse, or that cannot be decoded beyond its number. */
   | { readonly kind: "bad-request"; readonly id: number }
+  /** A request that was not to be decoded now. */
+  | { readonly kind: "held-back"; readonly id: number }
   /** Proves that the minion holds the keys of an IK handshake, so that a replayed opening changes nothing. */
   | { readonly kind: "confirm" };
 
@@ -69,9 +72,24 @@ export function encodeVerdict(accepted: boolean): Uint8Array {
   return encodeMsgpack([TYPE.verdict, accepted]);
 }
 
-/** A packet from a minion. Throws ProtocolError `bad-msgpack`, `bad-message`, `too-many-items`. */
-export function decodeMinionPacket(bytes: Uint8Array): MinionPacket {
-  const packet = check(fromMinion, decodeOrNumber(bytes));
+/**
+ * A packet from a minion. `mayDecode` hears how many items it has, before anything is made of them. Throws ProtocolError
+ * `bad-msgpack`, `bad-message`, `too-many-items`.
+ */
+export function decodeMinionPacket(
+  bytes: Uint8Array,
+  mayDecode: (items: number) => boolean = () => true,
+): MinionPacket {
+  let value: unknown;
+  try {
+    if (!mayDecode(scanMsgpack(bytes, MAX_ITEMS))) return { kind: "held-back", id: requestNumber(bytes) };
+    value = decodeScanned(bytes);
+  } catch (error) {
+    if (!(error instanceof ProtocolError) || !isRequest(bytes)) throw error;
+    // too many items, too deep: without an answer a minion would send its return for ever
+    return { kind: "bad-request", id: requestNumber(bytes) };
+  }
+  const packet = check(fromMinion, value);
   if (packet[0] === TYPE.confirm) return { kind: "confirm" };
   const [, requestId, method, body] = packet;
   const request = Object.hasOwn(methods, method) ? parseRequest(method as Method, body) : undefined;
@@ -93,19 +111,16 @@ export function parseResponse<M extends Method>(method: M, body: unknown): Respo
   return check(schema, body) as Response<M>;
 }
 
-/**
- * The message; of a request that cannot be decoded (too many items, too deep) its number and nothing else. It is to be
- * answered: a minion would send a return that gets no answer for ever.
- */
-function decodeOrNumber(bytes: Uint8Array): unknown {
-  try {
-    return decodeMsgpack(bytes);
-  } catch (error) {
-    const [array, type, number = 0] = bytes;
-    if (array !== REQUEST_HEAD[0] || type !== REQUEST_HEAD[1]) throw error;
-    const end = REQUEST_HEAD.length + 1 + (UINT_BYTES.get(number) ?? 0);
-    return [TYPE.request, decodeMsgpack(bytes.subarray(REQUEST_HEAD.length, end)), "", undefined];
-  }
+function isRequest([array, type]: Uint8Array): boolean {
+  return array === REQUEST_HEAD[0] && type === REQUEST_HEAD[1];
+}
+
+/** The number of a request, read without the rest. Throws ProtocolError `bad-msgpack`, `bad-message`. */
+function requestNumber(bytes: Uint8Array): number {
+  if (!isRequest(bytes)) throw new ProtocolError("bad-message", "cannot accept message: it is no request");
+  const first = bytes[REQUEST_HEAD.length] ?? 0;
+  const end = REQUEST_HEAD.length + 1 + (UINT_BYTES.get(first) ?? 0);
+  return check(id, decodeMsgpack(bytes.subarray(REQUEST_HEAD.length, end)));
 }
 
 function parseRequest(method: Method, body: unknown): AnyRequest | undefined {

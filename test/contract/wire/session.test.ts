@@ -73,6 +73,30 @@ test("a minion has eight sessions at most; its agent's stays, whatever calls com
   await Promise.all([agent, other].map(async ({ connection }) => connection.request("pillar", {})));
 });
 
+test("a minion that sends one large return after the other is held back, and brings them later", async () => {
+  const master = await startMaster();
+  const minion = startMinion(master.endpoint);
+  await minion.connection.ready();
+  const data = Array.from({ length: 190_000 }, () => 0);
+  const facts = { fun: "x", success: true, retcode: 0, startedAt: 1, finishedAt: 2, startup: false, data };
+  const send = async () => minion.connection.request("return", { ...facts, jid: "20260101000000000000" });
+  const outcomes = await Promise.allSettled(Array.from({ length: 6 }, send));
+  const codes = outcomes.map((one) => (one.status === "fulfilled" ? "done" : (one.reason as TransportError).code));
+  expect(codes.slice(0, 2)).toEqual(["done", "done"]);
+  expect(codes).toContain("master-busy");
+  expect(await minion.connection.request("pillar", {})).toEqual({ pillar: { for: "web1.example" } });
+  await expect
+    .poll(
+      async () =>
+        send().then(
+          () => "done",
+          () => "busy",
+        ),
+      { interval: 200 },
+    )
+    .toBe("done");
+});
+
 test("a minion waits for acceptance, and asks for it again within two seconds", async () => {
   const master = await startMaster();
   master.verdict = "refuse";

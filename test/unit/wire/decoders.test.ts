@@ -91,6 +91,18 @@ test.each([
   expect(accepts(() => decodeMsgpack(Buffer.from(hex, "hex")))).toBe(false);
 });
 
+const state = {
+  __id__: "x",
+  __sls__: "web",
+  __run_num__: 1,
+  __state_ran__: true,
+  name: "/etc/x",
+  result: true,
+  changes: { mode: { old: "0600", new: "0644" }, user: { old: "root", new: "web" } },
+  comment: "",
+  start_time: "00:00:00.000000",
+  duration: 1,
+};
 const returned = (data: unknown) => ({
   jid: job.jid,
   fun: "state.apply",
@@ -123,22 +135,29 @@ test("a message of too many items that is no request has no answer", () => {
   expect(accepts(() => decodeMinionPacket(Buffer.concat([Buffer.of(0x94, 0, 0xa0), list])))).toBe(false);
 });
 
-test("the returns of 2,000 states, of a list of 190,000 files and of 7 MB of text fit, and so does the list of 60,000 files", () => {
-  const state = {
-    __id__: "x",
-    result: true,
-    changes: { mode: { old: "0600", new: "0644" } },
-    comment: "",
-    duration: 1,
-  };
-  const changed = { ...state, name: "/etc/x", __sls__: "a", __run_num__: 1, __state_ran__: true, start_time: "00:00" };
-  const states = Object.fromEntries(Array.from({ length: 2000 }, (_, at) => [`file_|-${at}_|-x_|-managed`, changed]));
-  const paths = Array.from({ length: 190_000 }, (_, at) => `/srv/${at}`);
-  for (const data of [states, paths, "x".repeat(7_000_000)]) {
-    expect(decodeMinionPacket(encodeMsgpack([0, 1, "return", returned(data)])).kind).toBe("request");
-  }
-  const files = paths.slice(0, 60_000).map((path) => ({ path, size: 1, sha256: "0".repeat(64) }));
+test.each([
+  ["a run of 1,000 states", () => Object.fromEntries(Array.from({ length: 1000 }, (_, at) => [`file_|-${at}`, state]))],
+  ["a list of 150,000 files", () => Array.from({ length: 150_000 }, (_, at) => `/srv/${at}`)],
+  ["7 MB of text", () => "x".repeat(7_000_000)],
+])("the return of %s fits", (_what, data) => {
+  expect(decodeMinionPacket(encodeMsgpack([0, 1, "return", returned(data())])).kind).toBe("request");
+});
+
+test("the list of 30,000 files of a master fits", () => {
+  const files = Array.from({ length: 30_000 }, (_, at) => ({ path: `/${at}`, size: 1, sha256: "" }));
   expect(decodeMasterPacket(encodeMsgpack([1, 7, { files }])).kind).toBe("response");
+});
+
+test("a request that is not to be decoded now is told by its number alone", () => {
+  const counted: number[] = [];
+  const decode = (value: unknown) =>
+    decodeMinionPacket(encodeMsgpack(value), (items) => {
+      counted.push(items);
+      return false;
+    });
+  expect(decode([0, 300, "return", { data: [1, 2] }])).toEqual({ kind: "held-back", id: 300 });
+  expect(counted).toEqual([9]);
+  expect(accepts(() => decode([3]))).toBe(false);
 });
 
 test("bytes in a return are a bad request", () => {
