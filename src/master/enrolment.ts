@@ -249,12 +249,11 @@ export class Enrolment {
       return "refuse";
     }
     const { id, fingerprint, address } = record;
-    this.#options.events.emit(`key/denied/${id}`, { id, fingerprint, address, held: holder.fingerprint });
-    this.#options.log.warn(
-      { id, fingerprint, address, held: holder.fingerprint },
-      "key denied: another key holds the id",
-    );
+    const facts = { id, fingerprint, address, held: holder.fingerprint };
+    this.#options.events.emit(`key/denied/${id}`, facts);
+    // keys cost nothing to make: beyond what is recorded there is no line either
     if (this.#denied.size < MAX_DENIED) {
+      this.#options.log.warn(facts, "key denied: another key holds the id");
       await this.#record("denied", record, { actor: id, from: address }, [putRecord(key, record)]);
       this.#denied.set(key, record);
     }

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { beforeEach, expect, test } from "vitest";
 import { generateIdentity } from "../../../src/core/identity.ts";
 import { Enrolment, type EnrolmentOptions } from "../../../src/master/enrolment.ts";
@@ -21,7 +22,7 @@ beforeEach(() => {
   forgotten = [];
 });
 
-const load = async (more: Partial<Pick<EnrolmentOptions, "autoAccept" | "cut" | "maxPending">> = {}) =>
+const load = async (more: Partial<Pick<EnrolmentOptions, "autoAccept" | "cut" | "log" | "maxPending">> = {}) =>
   Enrolment.load({
     store,
     audit: await openAudit(store, clock),
@@ -75,6 +76,16 @@ test("an id that another key holds: refused, recorded as denied, an event, and t
   expect(await keys.admit("web1", one, "")).toBe("accept");
   await expect.poll(() => seen.filter(({ tag }) => tag === "key/denied/web1")).toHaveLength(1);
   expect(states(await load())).toEqual(["web1 accepted", "web1 denied"]);
+});
+
+test("keys that ask for a held id without end are neither recorded nor logged without end", async () => {
+  const lines: unknown[] = [];
+  const keys = await load({ log: { ...quiet, info: () => {}, warn: (line: unknown) => void lines.push(line) } });
+  await keys.admit("web1", one, "");
+  const strange = () => ({ signKey: randomBytes(32), dhKey: randomBytes(32) });
+  for (let count = 0; count < 1003; count += 1) await keys.admit("web1", strange(), "");
+  expect(lines).toHaveLength(1000);
+  expect(keys.list()).toHaveLength(1001);
 });
 
 test("both halves of an identity must match", async () => {
