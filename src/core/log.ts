@@ -1,10 +1,10 @@
 import { type DestinationStream, type Logger as PinoLogger, pino } from "pino";
+import { standardError } from "./log-output.ts";
 
 /** What writes the lines. It has no children: their bindings would pass the mask by. */
 export type Logger = Pick<PinoLogger, "debug" | "info" | "warn" | "error">;
 
 const MASK = "[secret]";
-const MAX_WAITING_CHARACTERS = 32_768;
 const NAMES: readonly string[] = ["key", "secret", "password", "passphrase"];
 
 /**
@@ -22,32 +22,8 @@ export function createLogger(name: string, level: string, destination?: Destinat
       formatters: { log: maskLine },
       serializers: { err: (error: Error) => maskMembers(pino.stdSerializers.err(error)) },
     },
-    destination ?? standardError(),
+    destination ?? standardError(name),
   );
-}
-
-/** Standard error: the lines of one turn of the event loop in one write, which costs as much as one line. */
-function standardError(): DestinationStream {
-  const stream = pino.destination({ dest: 2, sync: true });
-  let text = "";
-  let due = false;
-  const flush = () => {
-    due = false;
-    const lines = text;
-    text = "";
-    if (lines !== "") stream.write(lines);
-  };
-  // also the end of a process by an exception that nobody caught
-  process.once("exit", flush);
-  return {
-    write: (line) => {
-      text += line;
-      if (text.length > MAX_WAITING_CHARACTERS) flush();
-      if (due) return;
-      due = true;
-      setImmediate(flush);
-    },
-  };
 }
 
 function maskLine(line: Record<string, unknown>): Record<string, unknown> {

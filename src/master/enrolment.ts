@@ -25,7 +25,7 @@ export interface EnrolmentOptions {
   /** Most keys that may wait; default 1,000, at most a tenth of them from one address. */
   readonly maxPending?: number;
   readonly clock?: Clock;
-  /** Ends what an id may no longer do: its live sessions, and the fleet key it knows. Called when the change is durable. */
+  /** Ends what an id may no longer do: its live sessions, and the fleet key it knows. Whether or not the change is durable. */
   readonly cut: (ids: readonly string[]) => Promise<void>;
   /** Refuses, by throwing, that the keys of these hosts are deleted. */
   readonly mayDelete?: (ids: readonly string[], force: boolean) => Promise<void>;
@@ -61,6 +61,8 @@ export class Enrolment {
   readonly #keys = new Map<string, KeyRecord>();
   /** By id and fingerprint: other keys that asked for an id that was held. */
   readonly #denied = new Map<string, KeyRecord>();
+  /** Ids whose key was to be rejected or deleted, when that is not durable (yet): refused until it is. */
+  readonly #barred = new Set<string>();
   /** Which record a peer's keys were found to be those of: every request asks, and a record never changes. */
   readonly #holders = new WeakMap<PublicIdentity, KeyRecord>();
 
@@ -101,7 +103,7 @@ export class Enrolment {
   /** Whether this session's keys still hold its id; asked again with every request. */
   allows({ minionId, peer }: Pick<PeerSession, "minionId" | "peer">): boolean {
     const record = this.#keys.get(minionId);
-    if (record?.state !== "accepted") return false;
+    if (record?.state !== "accepted" || this.#barred.has(minionId)) return false;
     if (this.#holders.get(peer) === record) return true;
     const holds = holdsKeys(record, peer);
     if (holds) this.#holders.set(peer, record);
@@ -125,8 +127,9 @@ export class Enrolment {
 
   /**
    * Accepts, rejects or deletes the keys that the glob matches in a state that the action applies to, and returns them as
-   * they were before. When it resolves the change and its audit record are durable and the live sessions of rejected and
-   * deleted ids are cut.
+   * they were before. When it resolves the change and its audit record are durable. The live sessions of rejected and
+   * deleted ids are cut at once, also when that cannot be recorded; then it throws, and they stay out until the master
+   * stops.
    */
   async act(
     { action, match, dryRun, fingerprints, force = false }: KeyAction,
@@ -140,16 +143,28 @@ export class Enrolment {
         const holders = hits.filter(({ state }) => state !== "denied").map(({ id }) => id);
         await this.#options.mayDelete?.(holders, force);
       }
+      const cutting = this.#bar(action, hits);
       // one turn of the event loop: one write for all
-      await Promise.all(
-        hits.map(async (record) => this.#record(DONE[action], record, actor, this.#changes(action, record))),
-      );
+      const [cut, recorded] = await Promise.allSettled([
+        cutting,
+        Promise.all(
+          hits.map(async (record) => this.#record(DONE[action], record, actor, this.#changes(action, record))),
+        ),
+      ]);
+      if (recorded.status === "rejected") throw recorded.reason;
       for (const record of hits) this.#apply(action, record);
-      const cut = hits.filter(({ state }) => state === "accepted").map(({ id }) => id);
-      if (action !== "accept" && cut.length > 0) await this.#options.cut(cut);
+      if (cut.status === "rejected") throw cut.reason;
       if (action === "delete") for (const { id } of hits) if (!this.#keys.has(id)) await this.#options.forget(id);
       return hits.map(toKeyEntry);
     });
+  }
+
+  /** Keeps out, from now on, whose accepted keys are rejected or deleted; resolves when they are cut. */
+  async #bar(action: KeyAction["action"], hits: readonly KeyRecord[]): Promise<void> {
+    const ids = hits.filter(({ state }) => state === "accepted").map(({ id }) => id);
+    if (action === "accept" || ids.length === 0) return;
+    for (const id of ids) this.#barred.add(id);
+    await this.#options.cut(ids);
   }
 
   #matches(action: KeyAction["action"], match: string): readonly KeyRecord[] {
@@ -171,6 +186,7 @@ export class Enrolment {
     if (record.state === "denied") this.#denied.delete(recordKey(record));
     else if (action === "delete") this.#keys.delete(id);
     else this.#keys.set(id, { ...record, state: action === "accept" ? "accepted" : "rejected" });
+    if (record.state === "accepted") this.#barred.delete(id);
     const done = DONE[action];
     this.#options.events.emit(`key/${done}/${id}`, { id, fingerprint, before: record.state });
     this.#options.log.info({ id, fingerprint }, `key ${done}`);
@@ -186,7 +202,7 @@ export class Enrolment {
 
   #seen(record: KeyRecord, address: string): Admission {
     this.#keys.set(record.id, { ...record, address, lastSeen: this.#clock.now() });
-    return record.state === "accepted" ? "accept" : "refuse";
+    return record.state === "accepted" && !this.#barred.has(record.id) ? "accept" : "refuse";
   }
 
   async #meet(id: string, peer: PublicIdentity, address: string): Promise<Admission> {
@@ -233,12 +249,11 @@ export class Enrolment {
       return "refuse";
     }
     const { id, fingerprint, address } = record;
-    this.#options.events.emit(`key/denied/${id}`, { id, fingerprint, address, held: holder.fingerprint });
-    this.#options.log.warn(
-      { id, fingerprint, address, held: holder.fingerprint },
-      "key denied: another key holds the id",
-    );
+    const facts = { id, fingerprint, address, held: holder.fingerprint };
+    this.#options.events.emit(`key/denied/${id}`, facts);
+    // keys cost nothing to make: beyond what is recorded there is no line either
     if (this.#denied.size < MAX_DENIED) {
+      this.#options.log.warn(facts, "key denied: another key holds the id");
       await this.#record("denied", record, { actor: id, from: address }, [putRecord(key, record)]);
       this.#denied.set(key, record);
     }

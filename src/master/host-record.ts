@@ -1,5 +1,5 @@
+import { jsonObjectSchema } from "../core/json-schema.ts";
 import { z } from "../core/schema.ts";
-import { jsonSchema } from "./store/record.ts";
 
 /** What the last highstate of a minion came to. */
 export const lastHighstateSchema = z.object({
@@ -17,7 +17,7 @@ export const hostRecordSchema = z.object({
   id: z.string(),
   version: z.string(),
   bootId: z.string(),
-  grains: z.record(z.string(), jsonSchema),
+  grains: jsonObjectSchema,
   lastHighstate: lastHighstateSchema.nullable(),
 });
 export type HostRecord = z.infer<typeof hostRecordSchema>;

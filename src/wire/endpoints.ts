@@ -62,8 +62,8 @@ export interface MasterEndpoint {
   /** Live sessions, several of one minion id among them (an agent and one-off calls). */
   sessions(): Iterable<PeerSession>;
   /**
-   * Ends every session of a minion id at once, and every handshake of it that has not become one: call it after the
-   * decision is stored, then `rotateFleetKey`.
+   * Ends every session of a minion id at once, and every handshake of it that has not become one: call it when the handlers
+   * admit it no more, then `rotateFleetKey`.
    */
   disconnect(minionId: string): void;
   drops(): DropCounters;

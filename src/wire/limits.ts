@@ -4,11 +4,23 @@ export const PROTOCOL_VERSION = 1;
 /** Most bytes of one frame on either channel; a peer that sends more is disconnected by the socket itself. */
 export const MAX_FRAME_BYTES = 8 * 1024 * 1024;
 
+/**
+ * Most items (values, keys of maps among them) of one message of a minion: a state run of thousands of states has fewer,
+ * and a message of more would keep the master from everything else while it is decoded.
+ */
+export const MAX_ITEMS = 200_000;
+
+/** Most items of one message of the master, which lists every file of its roots. */
+export const MAX_MASTER_ITEMS = 1_000_000;
+
 /** Handshakes begun and not finished that the master keeps at most; the oldest leave first. */
 export const MAX_HALF_OPEN = 4096;
 
 /** How long the master keeps a handshake that is not finished. */
 export const HALF_OPEN_MS = 10_000;
+
+/** Live sessions of one minion that the master keeps: one of its agent, the rest of calls by hand. */
+export const MAX_SESSIONS_OF_MINION = 8;
 
 /** Requests of one session that the master works on at once; more are answered `busy`. */
 export const MAX_REQUESTS_IN_FLIGHT = 64;

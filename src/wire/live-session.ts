@@ -15,10 +15,12 @@ import {
   type FailureCode,
   type MinionPacket,
 } from "./packets.ts";
+import type { RequestBudget } from "./request-budget.ts";
 
 /** What a session needs from the endpoint that holds it. */
 export interface SessionHost {
   readonly handlers: MasterHandlers;
+  readonly budget: RequestBudget;
   now(): number;
   monotonicMs(): number;
   send(route: Buffer, frame: Uint8Array): Promise<boolean>;
@@ -51,6 +53,7 @@ export class LiveSession implements PeerSession {
   readonly #host: SessionHost;
   readonly #channel: Channel;
   #inFlight = 0;
+  #isAgent = false;
   #open = true;
   #heardAt: number;
   #probedAt: number;
@@ -72,6 +75,11 @@ export class LiveSession implements PeerSession {
   /** The session's id on the wire. */
   get wireId(): string {
     return this.#channel.sessionId;
+  }
+
+  /** Whether the peer has said that it is the minion's agent, and no call by hand. */
+  get isAgent(): boolean {
+    return this.#isAgent;
   }
 
   /** Milliseconds since the last frame that proved to be the peer's. */
@@ -99,16 +107,31 @@ export class LiveSession implements PeerSession {
       return;
     }
     this.#heardAt = this.#host.monotonicMs();
+    const { budget } = this.#host;
     let packet: MinionPacket;
+    let items = 0;
     try {
-      packet = decodeMinionPacket(plaintext);
+      packet = decodeMinionPacket(plaintext, (found) => {
+        items = found;
+        return budget.mayDecode(this.minionId, found);
+      });
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#host.dropped("bad-message");
       return;
     }
-    if (packet.kind === "request") void this.#answer(packet.id, packet.request);
-    else if (packet.kind === "bad-request") void this.#refuse(packet.id);
+    switch (packet.kind) {
+      case "request":
+        void this.#answer(packet.id, packet.request, budget.begin(this.minionId, plaintext.length, items));
+        return;
+      case "bad-request":
+        void this.#refuse(packet.id);
+        return;
+      case "held-back":
+        void this.#reply(encodeFailure(packet.id, "busy"));
+        return;
+      case "confirm":
+    }
   }
 
   async notify(notice: Notice): Promise<boolean> {
@@ -147,11 +170,14 @@ export class LiveSession implements PeerSession {
     await this.#reply(encodeFailure(id, "bad-request"));
   }
 
-  async #answer(id: number, request: AnyRequest): Promise<void> {
-    if (this.#inFlight >= MAX_REQUESTS_IN_FLIGHT) {
+  /** `done` is missing when there is no room for the request beside those that are worked on. */
+  async #answer(id: number, request: AnyRequest, done: (() => void) | undefined): Promise<void> {
+    if (done === undefined || this.#inFlight >= MAX_REQUESTS_IN_FLIGHT) {
+      done?.();
       await this.#reply(encodeFailure(id, "busy"));
       return;
     }
+    if (request.method === "hello") this.#isAgent = request.body.role === "agent";
     this.#inFlight += 1;
     let packet: Uint8Array;
     try {
@@ -163,6 +189,7 @@ export class LiveSession implements PeerSession {
       packet = encodeFailure(id, code);
     } finally {
       this.#inFlight -= 1;
+      done();
     }
     await this.#reply(packet);
   }

@@ -5,7 +5,9 @@ import { decodeFrame, encodeHint, type Frame } from "./frames.ts";
 import { type Admitted, HandshakeDesk } from "./handshake-desk.ts";
 import { PROBE_AFTER_MS, SILENCE_MS } from "./limits.ts";
 import { LiveSession, type SessionHost } from "./live-session.ts";
+import { LiveSessions } from "./live-sessions.ts";
 import { PeerAddresses } from "./peer-addresses.ts";
+import { RequestBudget } from "./request-budget.ts";
 import { bindPublisher, bindRouter, type RouterPort } from "./sockets.ts";
 
 const SWEEP_MS = 1000;
@@ -57,7 +59,7 @@ class RequestDesk {
   readonly drops = new Drops();
   readonly #options: MasterEndpointOptions;
   readonly #handshakes: HandshakeDesk;
-  readonly #sessions = new Map<string, LiveSession>();
+  readonly #sessions = new LiveSessions();
   readonly #byRoute = new Map<string, LiveSession>();
   readonly #host: SessionHost;
   readonly #addresses: PeerAddresses;
@@ -83,6 +85,7 @@ class RequestDesk {
     });
     this.#host = {
       handlers,
+      budget: new RequestBudget(clock),
       now: () => clock.now(),
       monotonicMs: () => clock.monotonicMs(),
       send,
@@ -91,7 +94,7 @@ class RequestDesk {
       },
       report,
       ended: (session) => {
-        this.#sessions.delete(session.wireId);
+        this.#sessions.remove(session);
         const route = session.route.toString("latin1");
         if (this.#byRoute.get(route) === session) {
           this.#byRoute.delete(route);
@@ -108,17 +111,17 @@ class RequestDesk {
   }
 
   sessions(): Iterable<PeerSession> {
-    return this.#sessions.values();
+    return this.#sessions.all();
   }
 
   disconnect(minionId: string): void {
     this.#handshakes.dropMinion(minionId);
-    for (const session of this.#sessions.values()) if (session.minionId === minionId) session.close();
+    for (const session of this.#sessions.of(minionId)) session.close();
   }
 
   async close(): Promise<void> {
     this.#stop.abort();
-    for (const session of this.#sessions.values()) session.close();
+    for (const session of this.#sessions.all()) session.close();
     // lets the farewells reach the socket's own thread
     await new Promise<void>((resolve) => {
       setImmediate(resolve);
@@ -178,7 +181,7 @@ class RequestDesk {
     this.#byRoute.get(route)?.close();
     this.#lastSessionId += 1;
     const session = new LiveSession(this.#host, { ...admitted, sessionId: this.#lastSessionId });
-    this.#sessions.set(session.wireId, session);
+    this.#sessions.add(session);
     this.#byRoute.set(route, session);
     this.#addresses.claim(route, admitted.address);
     this.#options.handlers.opened(session);
@@ -193,7 +196,7 @@ class RequestDesk {
         await clock.sleep(SWEEP_MS, signal);
         this.#handshakes.expire();
         this.#addresses.expire();
-        for (const session of this.#sessions.values()) {
+        for (const session of this.#sessions.all()) {
           if (session.silentMs > SILENCE_MS) session.close();
           else await session.probe(PROBE_AFTER_MS);
         }

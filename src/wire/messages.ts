@@ -1,7 +1,7 @@
 import { z } from "../core/schema.ts";
 import { checkpointSchema } from "../core/audit/verify.ts";
 import { JID, MINION_ID } from "../core/ids.ts";
-import type { Json } from "../core/json.ts";
+import { jsonObjectSchema, jsonSchema } from "../core/json-schema.ts";
 import { LEASE_OUTCOMES, LEASE_PURPOSES } from "../core/lease-purpose.ts";
 import {
   escrowedHeaderSchema,
@@ -16,7 +16,6 @@ import { volumeErased, volumeForget, volumeRotation, volumeWork } from "./volume
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array, "expected bytes");
 const bytesOf = (length: number) =>
   z.custom<Uint8Array>((value) => value instanceof Uint8Array && value.length === length, `expected ${length} bytes`);
-const json: z.ZodType<Json> = z.json();
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/u);
 const jid = z.string().regex(JID);
 const minionId = z.string().regex(MINION_ID);
@@ -32,8 +31,8 @@ export const jobSchema = z.strictObject({
   seq: z.number().int().positive(),
   issuedAt: z.number().int(),
   fun: word,
-  args: z.array(json).max(200),
-  kwargs: z.record(z.string(), json),
+  args: z.array(jsonSchema).max(200),
+  kwargs: jsonObjectSchema,
   target: z.discriminatedUnion("kind", [
     z.strictObject({ kind: z.literal("all") }),
     z.strictObject({ kind: z.literal("ids"), ids: z.array(minionId).max(100_000) }),
@@ -49,7 +48,7 @@ export const methods = {
       version: word,
       bootId: z.string().max(64),
       role: z.enum(["agent", "call"]),
-      grains: z.record(z.string(), json),
+      grains: jsonObjectSchema,
       /** Highest job sequence number seen, 0 for none. */
       lastSeq: z.number().int().nonnegative(),
     }),
@@ -104,14 +103,14 @@ export const methods = {
       startedAt: z.number().int(),
       finishedAt: z.number().int(),
       startup: z.boolean(),
-      data: json,
+      data: jsonSchema,
     }),
     response: z.strictObject({}),
   },
   /** This minion's compiled pillar, secrets as references. */
   pillar: {
     request: z.strictObject({}),
-    response: z.strictObject({ pillar: z.record(z.string(), json) }),
+    response: z.strictObject({ pillar: jsonObjectSchema }),
   },
   /** Every file of the file roots with its hash. */
   "files.list": {

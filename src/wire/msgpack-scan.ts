@@ -5,10 +5,13 @@ const MAX_DEPTH = 64;
 /**
  * Walks the bytes once, without making anything, and throws ProtocolError `bad-msgpack` unless they are exactly one
  * value of the msgpack format without extension types, whose containers hold as many items as they claim. A decoder that
- * trusts the claimed sizes allocates gigabytes for a few bytes; after this walk it cannot.
+ * trusts the claimed sizes allocates gigabytes for a few bytes; after this walk it cannot. Throws `too-many-items` as
+ * soon as more than `maxItems` are claimed, keys of maps among them: each costs its reader far more than its bytes.
+ * Returns how many there are.
  */
-export function assertMsgpack(bytes: Uint8Array): void {
+export function scanMsgpack(bytes: Uint8Array, maxItems: number): number {
   const left: number[] = [1]; // items still to come, a level of nesting each
+  let claimed = 1;
   let at = 0;
   while (left.length > 0) {
     const level = left.length - 1;
@@ -22,11 +25,14 @@ export function assertMsgpack(bytes: Uint8Array): void {
     at = head.next;
     if (at > bytes.length || head.items > bytes.length - at) refuse("it ends too early");
     if (head.items > 0) {
+      claimed += head.items;
+      if (claimed > maxItems) throw tooManyItems(maxItems);
       if (left.length > MAX_DEPTH) refuse("it is nested too deeply");
       left.push(head.items);
     }
   }
   if (at !== bytes.length) refuse("bytes follow the value");
+  return claimed;
 }
 
 /** What the first bytes of a value say. One object for all of them: making one each takes longer than reading them. */
@@ -105,4 +111,8 @@ function readLength(bytes: Uint8Array, at: number, width: number): number {
 
 function refuse(why: string): never {
   throw new ProtocolError("bad-msgpack", `cannot decode message: ${why}`);
+}
+
+function tooManyItems(maxItems: number): ProtocolError {
+  return new ProtocolError("too-many-items", `cannot decode message: it has more than ${maxItems} items`);
 }

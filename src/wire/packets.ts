@@ -1,7 +1,9 @@
 import { ProtocolError } from "../core/errors.ts";
 import { z } from "../core/schema.ts";
+import { MAX_ITEMS, MAX_MASTER_ITEMS } from "./limits.ts";
 import { type Method, methods, type Notice, noticeSchema, type Request, type Response } from "./messages.ts";
-import { decodeMsgpack, encodeMsgpack } from "./msgpack.ts";
+import { decodeMsgpack, decodeScanned, encodeMsgpack } from "./msgpack.ts";
+import { scanMsgpack } from "./msgpack-scan.ts";
 
 /** Why the master did not answer a request; never more than this word. */
 export type FailureCode = "refused" | "failed" | "bad-request" | "busy";
@@ -12,8 +14,10 @@ export type AnyRequest = { [M in Method]: { readonly method: M; readonly body: R
 /** What the minion says inside a session: msgpack arrays, the first item tells which. */
 export type MinionPacket =
   | { readonly kind: "request"; readonly id: number; readonly request: AnyRequest }
-  /** A request whose method or body the schemas refuse. */
+  /** A request whose method or body the schemas refuse, or that cannot be decoded beyond its number. */
   | { readonly kind: "bad-request"; readonly id: number }
+  /** A request that was not to be decoded now. */
+  | { readonly kind: "held-back"; readonly id: number }
   /** Proves that the minion holds the keys of an IK handshake, so that a replayed opening changes nothing. */
   | { readonly kind: "confirm" };
 
@@ -25,6 +29,11 @@ export type MasterPacket =
   | { readonly kind: "verdict"; readonly accepted: boolean };
 
 const TYPE = { request: 0, response: 1, failure: 2, confirm: 3, notice: 4, verdict: 5 } as const;
+
+/** How a request begins: an array of four, and its type. Its number follows. */
+const REQUEST_HEAD = Uint8Array.of(0x94, TYPE.request);
+/** Bytes that follow the first one of an unsigned number. */
+const UINT_BYTES: ReadonlyMap<number, number> = new Map([1, 2, 4, 8].map((length, at) => [0xcc + at, length]));
 
 const id = z.int().nonnegative();
 const fromMinion = z.union([
@@ -63,18 +72,33 @@ export function encodeVerdict(accepted: boolean): Uint8Array {
   return encodeMsgpack([TYPE.verdict, accepted]);
 }
 
-/** A packet from a minion. Throws ProtocolError `bad-msgpack`, `bad-message`. */
-export function decodeMinionPacket(bytes: Uint8Array): MinionPacket {
-  const packet = check(fromMinion, decodeMsgpack(bytes));
+/**
+ * A packet from a minion. `mayDecode` hears how many items it has, before anything is made of them. Throws ProtocolError
+ * `bad-msgpack`, `bad-message`, `too-many-items`.
+ */
+export function decodeMinionPacket(
+  bytes: Uint8Array,
+  mayDecode: (items: number) => boolean = () => true,
+): MinionPacket {
+  let value: unknown;
+  try {
+    if (!mayDecode(scanMsgpack(bytes, MAX_ITEMS))) return { kind: "held-back", id: requestNumber(bytes) };
+    value = decodeScanned(bytes);
+  } catch (error) {
+    if (!(error instanceof ProtocolError) || !isRequest(bytes)) throw error;
+    // too many items, too deep: without an answer a minion would send its return for ever
+    return { kind: "bad-request", id: requestNumber(bytes) };
+  }
+  const packet = check(fromMinion, value);
   if (packet[0] === TYPE.confirm) return { kind: "confirm" };
   const [, requestId, method, body] = packet;
   const request = Object.hasOwn(methods, method) ? parseRequest(method as Method, body) : undefined;
   return request ? { kind: "request", id: requestId, request } : { kind: "bad-request", id: requestId };
 }
 
-/** A packet from the master. Throws ProtocolError `bad-msgpack`, `bad-message`. */
+/** A packet from the master. Throws ProtocolError `bad-msgpack`, `bad-message`, `too-many-items`. */
 export function decodeMasterPacket(bytes: Uint8Array): MasterPacket {
-  const packet = check(fromMaster, decodeMsgpack(bytes));
+  const packet = check(fromMaster, decodeMsgpack(bytes, MAX_MASTER_ITEMS));
   if (packet[0] === TYPE.response) return { kind: "response", id: packet[1], body: packet[2] };
   if (packet[0] === TYPE.failure) return { kind: "failure", id: packet[1], code: packet[2] };
   if (packet[0] === TYPE.notice) return { kind: "notice", notice: packet[1] };
@@ -85,6 +109,18 @@ export function decodeMasterPacket(bytes: Uint8Array): MasterPacket {
 export function parseResponse<M extends Method>(method: M, body: unknown): Response<M> {
   const schema: z.ZodType = methods[method].response;
   return check(schema, body) as Response<M>;
+}
+
+function isRequest([array, type]: Uint8Array): boolean {
+  return array === REQUEST_HEAD[0] && type === REQUEST_HEAD[1];
+}
+
+/** The number of a request, read without the rest. Throws ProtocolError `bad-msgpack`, `bad-message`. */
+function requestNumber(bytes: Uint8Array): number {
+  if (!isRequest(bytes)) throw new ProtocolError("bad-message", "cannot accept message: it is no request");
+  const first = bytes[REQUEST_HEAD.length] ?? 0;
+  const end = REQUEST_HEAD.length + 1 + (UINT_BYTES.get(first) ?? 0);
+  return check(id, decodeMsgpack(bytes.subarray(REQUEST_HEAD.length, end)));
 }
 
 function parseRequest(method: Method, body: unknown): AnyRequest | undefined {

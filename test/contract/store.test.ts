@@ -58,6 +58,16 @@ describe.each(engines)("store: %s", (_engine, open) => {
     expect(await store.list("")).toHaveLength(5);
   });
 
+  test("tells the sizes of what is below a prefix, in key order", async () => {
+    await store.write([put("k/2", "ä"), put("k/10", ""), put("k0", "x"), put("k/9", "gone", { ttlMs: 100 })]);
+    const sizes = async () => (await store.sizes("k/")).map(({ key, bytes: length }) => `${key}=${length}`);
+    expect(await sizes()).toEqual(["k/10=0", "k/2=2", "k/9=4"]);
+    now += 200;
+    await store.write([put("k/2", "longer")]);
+    expect(await sizes()).toEqual(["k/10=0", "k/2=6"]);
+    expect(await store.sizes("nothing/")).toEqual([]);
+  });
+
   test("a list that was read before shows whatever was written, deleted and expired since", async () => {
     const list = async (prefix: string) => (await store.list(prefix)).map(({ key, value }) => `${key}=${text(value)}`);
     expect(await list("a/b/")).toEqual([]);

@@ -5,6 +5,7 @@ import { ConfigError, LatchkeyError } from "../../core/errors.ts";
 import { assertMinionId, JID } from "../../core/ids.ts";
 import type { JsonObject } from "../../core/json.ts";
 import type { Logger } from "../../core/log.ts";
+import { jsonObjectSchema, jsonSchema } from "../../core/json-schema.ts";
 import { z } from "../../core/schema.ts";
 import type { AuditRoom } from "../audit/audit-room.ts";
 import type { Enrolment } from "../enrolment.ts";
@@ -12,7 +13,6 @@ import type { EventBus } from "../events.ts";
 import type { Hosts } from "../hosts.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import type { NotePush } from "../release/pushes.ts";
-import { jsonSchema } from "../store/record.ts";
 import { addAuditRoutes } from "./audit-routes.ts";
 import { controlError, parseBody, sendLines } from "./answer.ts";
 import { bindSocket } from "./socket.ts";
@@ -54,7 +54,7 @@ const jobRequestSchema = z.strictObject({
   target: z.strictObject({ kind: z.enum(["glob", "list", "grain"]), expr: z.string().max(1_000_000) }),
   fun: z.string().regex(/^[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)+$/u, "write it as module.function"),
   args: z.array(jsonSchema).max(200),
-  kwargs: z.record(z.string(), jsonSchema),
+  kwargs: jsonObjectSchema,
   timeoutMs: z.number().int().min(100).max(86_400_000),
   pushed: z
     .strictObject({

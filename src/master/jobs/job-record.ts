@@ -1,6 +1,6 @@
 import { MINION_ID } from "../../core/ids.ts";
+import { jsonObjectSchema, jsonSchema } from "../../core/json-schema.ts";
 import { z } from "../../core/schema.ts";
-import { jsonSchema } from "../store/record.ts";
 
 /** A job as the store keeps it. */
 export const jobRecordSchema = z.object({
@@ -9,7 +9,7 @@ export const jobRecordSchema = z.object({
   issuedAt: z.number(),
   fun: z.string(),
   args: z.array(jsonSchema),
-  kwargs: z.record(z.string(), jsonSchema),
+  kwargs: jsonObjectSchema,
   /** As the operator wrote it. */
   target: z.object({ kind: z.enum(["glob", "list", "grain"]), expr: z.string() }),
   /** Whom it named then, offline minions included: only they may return for it. */

@@ -124,16 +124,16 @@ export class Jobs {
 
   /** The minion has the job and will run it. */
   acked(id: string, { jid }: Request<"job.ack">): void {
-    this.#live.get(jid)?.tracker.ack(id, this.#clock.now());
+    this.#live.get(jid)?.tracker.ack(id, this.#clock.monotonicMs());
   }
 
   progressed(id: string, step: Request<"job.progress">): void {
-    this.#live.get(step.jid)?.tracker.progress(id, this.#clock.now(), step);
+    this.#live.get(step.jid)?.tracker.progress(id, this.#clock.monotonicMs(), step);
   }
 
   /** A heartbeat says what the minion runs. */
   heartbeat(id: string, { running }: Request<"heartbeat">): void {
-    for (const { jid } of running) this.#live.get(jid)?.tracker.running(id, this.#clock.now());
+    for (const { jid } of running) this.#live.get(jid)?.tracker.running(id, this.#clock.monotonicMs());
   }
 
   /** Keeps a return; resolves when it is on disk (I8). */
@@ -192,7 +192,7 @@ export class Jobs {
     const { resendMs = 2000, missingMs = 5000 } = this.#options;
     const timing = { resendMs, missingMs, timeoutMs: request.timeoutMs, heartbeatMs };
     const push = (event: JobEvent) => stream.push(event);
-    const tracker = new JobTracker({ jid, online, offline }, timing, now, push);
+    const tracker = new JobTracker({ jid, online, offline }, timing, this.#clock.monotonicMs(), push);
     log.info({ jid, fun, targets: ids.length, offline: offline.length }, "job");
     events.emit(`job/${jid}/new`, { jid, fun, targets: ids, offline });
     if (!tracker.ended) {
@@ -220,7 +220,7 @@ export class Jobs {
   }
 
   #tick(): void {
-    const now = this.#clock.now();
+    const now = this.#clock.monotonicMs();
     const { hosts, log } = this.#options;
     for (const [jid, { tracker, envelope }] of this.#live) {
       const { resend, finished } = tracker.tick(now, (id) => hosts.session(id) !== undefined);

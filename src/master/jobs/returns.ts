@@ -4,8 +4,9 @@ import type { Logger } from "../../core/log.ts";
 import type { Request } from "../../wire/messages.ts";
 import type { EventBus } from "../events.ts";
 import type { Hosts } from "../hosts.ts";
+import { KeyedLanes } from "../leases/keyed-lanes.ts";
 import { decodeRecord, putRecord } from "../store/record.ts";
-import type { Change, Store } from "../store/store.ts";
+import type { Change, Size, Store } from "../store/store.ts";
 import { type JobRecord, jobKey, jobRecordSchema, ownReturnKey, type ReturnRecord, returnKey } from "./job-record.ts";
 import { highstateSummary } from "./summary.ts";
 
@@ -20,8 +21,9 @@ export interface ReturnsOptions {
 }
 
 const MAX_DATA_BYTES = 8 * 1024 * 1024;
-/** Returns of own runs that are kept of one minion; the oldest go first. */
+/** Returns of own runs that are kept of one minion, and their bytes; the oldest go first. */
 const MAX_OWN = 50;
+const MAX_OWN_BYTES = 32 * 1024 * 1024;
 
 /** Returns on their way to the disk (I8). Whose they are is decided by the session alone. */
 export class Returns {
@@ -29,6 +31,8 @@ export class Returns {
   readonly #clock: Clock;
   /** Jobs looked up lately, so that a fleet's returns do not read one record a thousand times. */
   readonly #jobs = new Map<string, JobRecord>();
+  /** One own return of a minion after the other: each makes room for itself. */
+  readonly #own = new KeyedLanes();
 
   constructor(options: ReturnsOptions) {
     this.#options = options;
@@ -48,8 +52,8 @@ export class Returns {
       return undefined;
     }
     const record: ReturnRecord = { ...body, data: bounded(body), id, receivedAt: this.#clock.now() };
-    if (job === undefined) await this.#keepOwn(record);
-    else await this.#write(record, returnKey(body.jid, id), [], isPartial(job));
+    if (job === undefined) await this.#own.run(id, async () => this.#keepOwn(record));
+    else await this.#write(record, this.#put(returnKey(body.jid, id), record), [], isPartial(job));
     const { jid, fun, success, retcode, startup } = record;
     this.#options.events.emit(`return/${jid}/${id}`, { id, jid, fun, success, retcode, startup });
     return record;
@@ -67,22 +71,40 @@ export class Returns {
   }
 
   async #keepOwn(record: ReturnRecord): Promise<void> {
-    const key = ownReturnKey(record.id, record.jid);
-    const kept = await this.#options.store.list(ownReturnKey(record.id, ""));
-    const old = kept.slice(0, Math.max(0, kept.length + 1 - MAX_OWN)).filter((entry) => entry.key !== key);
-    const deletes = old.map((entry): Change => ({ op: "delete", key: entry.key }));
+    const put = this.#put(ownReturnKey(record.id, record.jid), record);
+    const kept = await this.#options.store.sizes(ownReturnKey(record.id, ""));
+    // a second delivery is a conflict anyway
+    const others = kept.filter(({ key }) => key !== put.key);
+    const deletes = tooOld(others, put.value.length).map((key): Change => ({ op: "delete", key }));
     // a run by hand counts as a highstate only if it was one whole
-    await this.#write(record, key, deletes, !record.startup && record.fun !== "state.highstate");
+    await this.#write(record, put, deletes, !record.startup && record.fun !== "state.highstate");
   }
 
-  async #write(record: ReturnRecord, key: string, more: readonly Change[], partial: boolean): Promise<void> {
-    const { store, hosts, keepMs } = this.#options;
-    const changes = [putRecord(key, record, { ifRevision: 0, ttlMs: keepMs }), ...more];
+  #put(key: string, record: ReturnRecord) {
+    return putRecord(key, record, { ifRevision: 0, ttlMs: this.#options.keepMs });
+  }
+
+  async #write(record: ReturnRecord, put: Change, more: readonly Change[], partial: boolean): Promise<void> {
+    const { store, hosts } = this.#options;
+    const changes = [put, ...more];
     const last = highstateSummary(record, partial);
     // a conflict means that the return is there already, durable since its first delivery
     if (last === undefined) await store.write(changes);
     else await hosts.noteHighstate(record.id, last, async (change) => store.write([...changes, change]));
   }
+}
+
+/** Keys of the oldest that have no room beside a new one of `bytes`. */
+function tooOld(kept: readonly Size[], bytes: number): readonly string[] {
+  let room = MAX_OWN_BYTES - bytes;
+  let count = 1;
+  const keys: string[] = [];
+  for (const { key, bytes: size } of kept.toReversed()) {
+    room -= size;
+    count += 1;
+    if (room < 0 || count > MAX_OWN) keys.push(key);
+  }
+  return keys;
 }
 
 /** `state.apply` of named SLS files, or in test mode, says nothing of the highstate. */

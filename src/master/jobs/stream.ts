@@ -3,12 +3,16 @@ import type { JobEvent } from "../../core/control-api.ts";
 /** A job's events for the one who asked for it. The job goes on when the reader leaves; nothing is kept for it then. */
 export class JobStream {
   #queue: JobEvent[] = [];
+  /** Where in the queue the progress of a host stands: a later one takes its place, however slowly it is read. */
+  #progress = new Map<string, number>();
   #wake = Promise.withResolvers<void>();
   #left = false;
 
   push(event: JobEvent): void {
     if (this.#left) return;
-    this.#queue.push(event);
+    const at = event.event === "progress" ? this.#progress.get(event.id) : undefined;
+    if (event.event === "progress") this.#progress.set(event.id, at ?? this.#queue.length);
+    this.#queue[at ?? this.#queue.length] = event;
     this.#wake.resolve();
   }
 
@@ -20,6 +24,7 @@ export class JobStream {
       for (;;) {
         const events = this.#queue;
         this.#queue = [];
+        this.#progress = new Map();
         this.#wake = Promise.withResolvers();
         for (const event of events) {
           yield event;

@@ -25,7 +25,8 @@ export interface Tick {
 }
 
 /**
- * Who of a job's targets acknowledged, returned, or went missing. Pure: time comes in, events come out, in order. A host
+ * Who of a job's targets acknowledged, returned, or went missing. Pure: time comes in, in milliseconds that only go
+ * forward (a clock that is set must not lose a host, nor keep a dead one), events come out, in order. A host
  * counted as missing may still return later; the return is kept, and the verdict of the stream stays.
  */
 export class JobTracker {

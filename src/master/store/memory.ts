@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from "../../core/clock.ts";
 import { HostError } from "../../core/errors.ts";
 import { assertChanges, assertKey } from "./keys.ts";
-import type { Entry, ListOptions, Store, StoreEvent, WriteResult, Change } from "./store.ts";
+import type { Change, Entry, ListOptions, Size, Store, StoreEvent, WriteResult } from "./store.ts";
 import { Watchers } from "./watchers.ts";
 
 interface Held extends Entry {
@@ -35,6 +35,14 @@ export class MemoryStore implements Store {
       .sort((a, b) => (a.key < b.key !== reverse ? -1 : 1))
       .slice(0, limit)
       .map((entry) => ({ key: entry.key, value: entry.value.slice(), revision: entry.revision }));
+  }
+
+  async sizes(prefix: string): Promise<readonly Size[]> {
+    this.#sweep();
+    return [...this.#entries.values()]
+      .filter(({ key }) => key.startsWith(prefix))
+      .sort((a, b) => (a.key < b.key ? -1 : 1))
+      .map(({ key, value }) => ({ key, bytes: value.length }));
   }
 
   async write(changes: readonly Change[]): Promise<WriteResult> {

@@ -1,10 +1,6 @@
 import { BugError } from "../../core/errors.ts";
-import type { Json } from "../../core/json.ts";
-import { z } from "../../core/schema.ts";
-import type { Change, Entry } from "./store.ts";
-
-/** Any JSON value inside a record. */
-export const jsonSchema: z.ZodType<Json> = z.json();
+import type { z } from "../../core/schema.ts";
+import type { Entry, PutChange } from "./store.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -28,6 +24,6 @@ export function putRecord(
   key: string,
   record: object,
   options: { readonly ifRevision?: number; readonly ttlMs?: number } = {},
-): Change {
+): PutChange {
   return { op: "put", key, value: encodeRecord(record), ...options };
 }

@@ -6,7 +6,7 @@ import { errorMessage, HostError } from "../../core/errors.ts";
 import { assertIntact } from "./intact.ts";
 import { assertChanges, assertKey, prefixEnd } from "./keys.ts";
 import { ListMemory } from "./list-memory.ts";
-import type { Change, Entry, ListOptions, Store, StoreEvent, WriteResult } from "./store.ts";
+import type { Change, Entry, ListOptions, Size, Store, StoreEvent, WriteResult } from "./store.ts";
 import { Watchers } from "./watchers.ts";
 
 /** How to open the embedded store. */
@@ -28,6 +28,8 @@ const PAGE_BYTES = 4096;
 const SWEEP_ROWS = 500;
 const LIST = "select key, value, revision from entries where key >= ?";
 const LIST_ALL = "select key, value, revision, expires_at from entries where key >= ?";
+// length() of a blob reads where its row begins, none of its pages
+const SIZES = "select key, length(value) as bytes from entries where key >= ? and key < ?";
 const SCHEMA = `
   create table if not exists entries (
     key text primary key, value blob not null, revision integer not null, expires_at integer
@@ -44,7 +46,10 @@ const SCHEMA = `
 export class SqliteStore implements Store {
   readonly #db: DatabaseSync;
   readonly #statements: Readonly<
-    Record<"get" | "listAll" | "list" | "listDown" | "revision" | "put" | "delete" | "count" | "expired", StatementSync>
+    Record<
+      "get" | "listAll" | "list" | "listDown" | "sizes" | "revision" | "put" | "delete" | "count" | "expired",
+      StatementSync
+    >
   >;
   readonly #watchers = new Watchers();
   readonly #lists = new ListMemory();
@@ -68,6 +73,7 @@ export class SqliteStore implements Store {
         listAll: prepare(`${LIST_ALL} and key < ? and ifnull(expires_at, 9e15) > ? order by key`),
         list: prepare(`${LIST} and key > ? and key < ? and ifnull(expires_at, 9e15) > ? order by key limit ?`),
         listDown: prepare(`${LIST} and key < ? and key < ? and ifnull(expires_at, 9e15) > ? order by key desc limit ?`),
+        sizes: prepare(`${SIZES} and ifnull(expires_at, 9e15) > ? order by key`),
         revision: prepare("select revision from entries where key = ? and ifnull(expires_at, 9e15) > ?"),
         put: prepare("insert or replace into entries values (?, ?, ?, ?)"),
         delete: prepare("delete from entries where key = ?"),
@@ -104,6 +110,14 @@ export class SqliteStore implements Store {
     const entries = rows.flatMap((row) => toEntry(row) ?? []);
     if (rows.every((row) => row["expires_at"] === null)) this.#lists.keep(prefix, entries);
     return entries;
+  }
+
+  async sizes(prefix: string): Promise<readonly Size[]> {
+    return this.#reading(() =>
+      this.#statements.sizes
+        .all(prefix, prefixEnd(prefix), this.#clock.now())
+        .map((row) => ({ key: String(row["key"]), bytes: Number(row["bytes"]) })),
+    );
   }
 
   async write(changes: readonly Change[]): Promise<WriteResult> {

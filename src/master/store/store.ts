@@ -10,16 +10,17 @@ export interface Entry {
  * One change of an atomic write. `ifRevision` makes the whole write depend on the key's revision as the caller saw it; 0
  * means that the key must not exist.
  */
-export type Change =
-  | {
-      readonly op: "put";
-      readonly key: string;
-      readonly value: Uint8Array;
-      readonly ifRevision?: number;
-      /** The entry is gone this many milliseconds after the write; the default is never. */
-      readonly ttlMs?: number;
-    }
-  | { readonly op: "delete"; readonly key: string; readonly ifRevision?: number };
+export type Change = PutChange | { readonly op: "delete"; readonly key: string; readonly ifRevision?: number };
+
+/** A change that puts a value. */
+export interface PutChange {
+  readonly op: "put";
+  readonly key: string;
+  readonly value: Uint8Array;
+  readonly ifRevision?: number;
+  /** The entry is gone this many milliseconds after the write; the default is never. */
+  readonly ttlMs?: number;
+}
 
 /** What became of a write: all of it is durable, or nothing happened because `key` had another revision. */
 export type WriteResult =
@@ -34,6 +35,12 @@ export interface ListOptions {
   readonly limit?: number;
   /** Last key first; `after` then means before. */
   readonly reverse?: boolean;
+}
+
+/** How long the value of one key is. */
+export interface Size {
+  readonly key: string;
+  readonly bytes: number;
 }
 
 /** A change that became durable; `value` is undefined for a key that is gone (deleted or expired). */
@@ -52,6 +59,8 @@ export interface Store {
   get(key: string): Promise<Entry | undefined>;
   /** Entries whose key starts with `prefix`, in key order. */
   list(prefix: string, options?: ListOptions): Promise<readonly Entry[]>;
+  /** Keys that start with `prefix`, in key order, with the size of their values, which are not read. */
+  sizes(prefix: string): Promise<readonly Size[]>;
   /** All changes or none. Resolves when they are durable: synced to the disk, not only handed to the system. */
   write(changes: readonly Change[]): Promise<WriteResult>;
   /**

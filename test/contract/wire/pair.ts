@@ -187,7 +187,8 @@ export function startMinion(master: TestAddress, setup: MinionSetup = {}): TestM
     },
     handlers: {
       connected: async () => {
-        await connection.request("hello", { version: "1", bootId: "b", role: "agent", grains: {}, lastSeq: 0 });
+        const role = setup.call ? "call" : "agent";
+        await connection.request("hello", { version: "1", bootId: "b", role, grains: {}, lastSeq: 0 });
       },
       stateChanged: (state) => states.push(state),
       job: (next) => jobs.push(next),

@@ -57,6 +57,46 @@ test("a known master that changed its keys is found out, and not believed", asyn
   expect(master.admissions).toHaveLength(0);
 });
 
+test("a minion has eight sessions at most; its agent's stays, whatever calls come", async () => {
+  const master = await startMaster();
+  const identity = generateIdentity();
+  const agent = startMinion(master.endpoint, { identity });
+  await agent.connection.ready();
+  const other = startMinion(master.endpoint, { id: "web2" });
+  await other.connection.ready();
+  for (let n = 0; n < 10; n += 1) await startMinion(master.endpoint, { identity, call: true }).connection.ready();
+  const own = [...master.endpoint.sessions()].filter(({ minionId }) => minionId === "web1.example");
+  expect(own.length).toBeLessThanOrEqual(8);
+  expect(master.closed.length).toBeGreaterThanOrEqual(3);
+  expect(master.closed).not.toContain(master.opened[0]);
+  expect(master.closed).not.toContain(master.opened[1]);
+  await Promise.all([agent, other].map(async ({ connection }) => connection.request("pillar", {})));
+});
+
+test("a minion that sends one large return after the other is held back, and brings them later", async () => {
+  const master = await startMaster();
+  const minion = startMinion(master.endpoint);
+  await minion.connection.ready();
+  const data = Array.from({ length: 190_000 }, () => 0);
+  const facts = { fun: "x", success: true, retcode: 0, startedAt: 1, finishedAt: 2, startup: false, data };
+  const send = async () => minion.connection.request("return", { ...facts, jid: "20260101000000000000" });
+  const outcomes = await Promise.allSettled(Array.from({ length: 6 }, send));
+  const codes = outcomes.map((one) => (one.status === "fulfilled" ? "done" : (one.reason as TransportError).code));
+  expect(codes.slice(0, 2)).toEqual(["done", "done"]);
+  expect(codes).toContain("master-busy");
+  expect(await minion.connection.request("pillar", {})).toEqual({ pillar: { for: "web1.example" } });
+  await expect
+    .poll(
+      async () =>
+        send().then(
+          () => "done",
+          () => "busy",
+        ),
+      { interval: 200 },
+    )
+    .toBe("done");
+});
+
 test("a minion waits for acceptance, and asks for it again within two seconds", async () => {
   const master = await startMaster();
   master.verdict = "refuse";

@@ -2,14 +2,18 @@ import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
 import { signingKeyFromSeed } from "../../../src/core/crypto/ed25519.ts";
 import { argumentsDigest, type JobStatement, statementBytes } from "../../../src/core/operator-statement.ts";
+import type { JobEvent } from "../../../src/core/control-api.ts";
+import { EventBus } from "../../../src/master/events.ts";
 import { Hosts } from "../../../src/master/hosts.ts";
+import { Jobs } from "../../../src/master/jobs/jobs.ts";
+import { Returns } from "../../../src/master/jobs/returns.ts";
 import { Askers } from "../../../src/master/release/askers.ts";
 import type { Journal } from "../../../src/master/release/journal.ts";
 import { Liveness } from "../../../src/master/release/liveness.ts";
 import { Operators } from "../../../src/master/release/operators.ts";
 import { Pushes } from "../../../src/master/release/pushes.ts";
 import { MemoryStore } from "../../../src/master/store/memory.ts";
-import { FakeSession, HandClock } from "./fakes.ts";
+import { FakeSession, HandClock, quiet } from "./fakes.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -65,6 +69,62 @@ test("a silence still counts when the master's clock was set back behind the las
   liveness.heard("web1");
   expect(liveness.silentMs("web1", leasedAt)).toBe(31 * MINUTE);
   liveness.close();
+});
+
+/** A job that two hosts have acknowledged, and the events of its stream as they come. */
+async function startedJob(clock: SettableClock) {
+  const store = new MemoryStore(clock);
+  const hosts = await Hosts.load(store, clock);
+  const events = new EventBus(clock);
+  const acceptedIds = () => ["alive", "dead"];
+  const common = { store, hosts, events, log: quiet, keepMs: HOUR, clock };
+  const returns = new Returns(common);
+  const endpoint = () => ({ publish: async () => Uint8Array.of(1) });
+  const jobs = await Jobs.load({ ...common, returns, endpoint, acceptedIds, heartbeatMs: 1000 });
+  for (const id of acceptedIds()) {
+    const hello = { version: "1", bootId: "b", role: "agent", grains: {}, lastSeq: 0 } as const;
+    await hosts.hello(new FakeSession(id), hello);
+  }
+  const target = { kind: "glob", expr: "*" } as const;
+  const stream = await jobs.start({ target, fun: "test.ping", args: [], kwargs: {}, timeoutMs: 5000 });
+  const seen: JobEvent[] = [];
+  const ending = new AbortController();
+  const reading = (async () => {
+    for await (const event of stream.read(ending.signal)) {
+      if (event.event === "start") for (const id of acceptedIds()) jobs.acked(id, { jid: event.jid });
+      seen.push(event);
+    }
+  })();
+  await expect.poll(() => seen.filter(({ event }) => event === "ack")).toHaveLength(2);
+  const jid = seen[0]?.event === "start" ? seen[0].jid : "";
+  const aliveAgain = () =>
+    jobs.heartbeat("alive", {
+      lastSeq: 1,
+      counter: 1,
+      bootId: "b",
+      signature: new Uint8Array(64),
+      running: [{ jid, fun: "test.ping", since: 0 }],
+    });
+  const end = async () => {
+    jobs.close();
+    ending.abort();
+    await reading;
+  };
+  return { jobs, seen, aliveAgain, end, missing: () => seen.filter(({ event }) => event === "missing") };
+}
+
+test.each([
+  ["forward", HOUR],
+  ["back", -HOUR],
+])("a job loses whoever is silent, and nobody else, when the master's clock is set %s", async (_where, jump) => {
+  const clock = new SettableClock();
+  const { aliveAgain, end, missing } = await startedJob(clock);
+  clock.pass(3000);
+  aliveAgain();
+  clock.time += jump;
+  clock.pass(3000);
+  await expect.poll(missing).toMatchObject([{ id: "dead" }]);
+  await end();
 });
 
 test("lesson: 2022-22936 a signed push is refused the second time, also when the clock went forward and back meanwhile", async () => {

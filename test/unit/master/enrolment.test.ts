@@ -1,6 +1,7 @@
+import { randomBytes } from "node:crypto";
 import { beforeEach, expect, test } from "vitest";
 import { generateIdentity } from "../../../src/core/identity.ts";
-import { Enrolment } from "../../../src/master/enrolment.ts";
+import { Enrolment, type EnrolmentOptions } from "../../../src/master/enrolment.ts";
 import { EventBus } from "../../../src/master/events.ts";
 import { MemoryStore } from "../../../src/master/store/memory.ts";
 import { collect, FakeSession, HandClock, openAudit, quiet, recordsOf } from "./fakes.ts";
@@ -21,7 +22,7 @@ beforeEach(() => {
   forgotten = [];
 });
 
-const load = async (more: { autoAccept?: boolean; maxPending?: number } = {}) =>
+const load = async (more: Partial<Pick<EnrolmentOptions, "autoAccept" | "cut" | "log" | "maxPending">> = {}) =>
   Enrolment.load({
     store,
     audit: await openAudit(store, clock),
@@ -77,6 +78,16 @@ test("an id that another key holds: refused, recorded as denied, an event, and t
   expect(states(await load())).toEqual(["web1 accepted", "web1 denied"]);
 });
 
+test("keys that ask for a held id without end are neither recorded nor logged without end", async () => {
+  const lines: unknown[] = [];
+  const keys = await load({ log: { ...quiet, info: () => {}, warn: (line: unknown) => void lines.push(line) } });
+  await keys.admit("web1", one, "");
+  const strange = () => ({ signKey: randomBytes(32), dhKey: randomBytes(32) });
+  for (let count = 0; count < 1003; count += 1) await keys.admit("web1", strange(), "");
+  expect(lines).toHaveLength(1000);
+  expect(keys.list()).toHaveLength(1001);
+});
+
 test("both halves of an identity must match", async () => {
   const keys = await load();
   await keys.admit("web1", one, "");
@@ -97,6 +108,40 @@ test("lesson: deleting a key cuts the live session at once", async () => {
   expect(forgotten).toEqual(["web1"]);
   expect(await keys.admit("web1", two, "")).toBe("refuse");
   expect(states(keys)).toEqual(["web1 pending"]);
+});
+
+test.each(["reject", "delete"] as const)(
+  "a %s that cannot be recorded cuts the host off all the same, throws, and can be done again",
+  async (action) => {
+    const keys = await load();
+    const session = new FakeSession("web1");
+    await keys.admit("web1", session.peer, "");
+    await act(keys, "accept", "web1");
+    store.fail = "disk full";
+    await expect(act(keys, action, "web1")).rejects.toMatchObject({ code: "store-failed" });
+    expect(cuts).toEqual([["web1"]]);
+    expect(keys.allows(session)).toBe(false);
+    expect(await keys.admit("web1", session.peer, "")).toBe("refuse");
+    store.fail = undefined;
+    expect(await keys.admit("web1", session.peer, "")).toBe("refuse");
+    expect(await act(keys, action, "web1")).toHaveLength(1);
+    await keys.admit("web1", session.peer, "");
+    await act(keys, "accept", "web1");
+    expect(await keys.admit("web1", session.peer, "")).toBe("accept");
+    expect(keys.allows(session)).toBe(true);
+  },
+);
+
+test("a cut that fails is told, and the decision is recorded all the same", async () => {
+  const keys = await load({
+    cut: async () => {
+      throw new Error("cannot hand out the fleet key");
+    },
+  });
+  await keys.admit("web1", one, "");
+  await act(keys, "accept", "web1");
+  await expect(act(keys, "reject", "web1")).rejects.toThrow("fleet key");
+  expect(states(keys)).toEqual(["web1 rejected"]);
 });
 
 test("a rejected key is accepted again only by its full name", async () => {

@@ -27,7 +27,11 @@ test("lesson: 2023-20897 one host cannot fill the master's disk with records, an
   // what leaves nothing behind is served all the same
   await paced.request(bad, "files.list", {}).catch(() => undefined);
   expect(served.get("bad")).toBe(5001);
+  for (let count = 1; count < 100; count += 1) await paced.request(bad, "pillar", {}).catch(() => undefined);
+  await expect(paced.request(bad, "files.list", {})).rejects.toMatchObject({ code: "busy" });
+  await expect(paced.request(bad, "jobs.since", { lastSeq: 0 })).rejects.toThrow("jobs.since");
+  expect(served.get("bad")).toBe(5101);
   clock.time += 10_000;
   for (let count = 0; count < 100; count += 1) await forget(bad);
-  expect(served.get("bad")).toBe(5021);
+  expect(served.get("bad")).toBe(5121);
 });

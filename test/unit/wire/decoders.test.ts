@@ -91,6 +91,80 @@ test.each([
   expect(accepts(() => decodeMsgpack(Buffer.from(hex, "hex")))).toBe(false);
 });
 
+const state = {
+  __id__: "x",
+  __sls__: "web",
+  __run_num__: 1,
+  __state_ran__: true,
+  name: "/etc/x",
+  result: true,
+  changes: { mode: { old: "0600", new: "0644" }, user: { old: "root", new: "web" } },
+  comment: "",
+  start_time: "00:00:00.000000",
+  duration: 1,
+};
+const returned = (data: unknown) => ({
+  jid: job.jid,
+  fun: "state.apply",
+  success: true,
+  retcode: 0,
+  startedAt: 1,
+  finishedAt: 2,
+  startup: false,
+  data,
+});
+
+test.each([
+  ["400,000 empty byte strings", 400_000, "c400"],
+  ["1,000,000 empty maps", 1_000_000, "80"],
+  ["what no decoder would take", 200_000, "c1"],
+])("lesson: a message is refused for its number of items before any of them is looked at: %s", (_what, count, item) => {
+  const list = Buffer.concat([Buffer.from("dd00000000", "hex"), Buffer.from(item.repeat(count), "hex")]);
+  list.writeUInt32BE(count, 1);
+  expect(() => decodeMsgpack(list)).toThrow(expect.objectContaining({ code: "too-many-items" }));
+  for (const id of [0, 127, 128, 255, 65_535, 65_536, 2 ** 32]) {
+    const frame = Buffer.concat([encodeMsgpack([0, id, "return"]), list]);
+    frame[0] = 0x94;
+    expect(decodeMinionPacket(frame)).toEqual({ kind: "bad-request", id });
+  }
+});
+
+test("a message of too many items that is no request has no answer", () => {
+  const list = encodeMsgpack(Array.from({ length: 200_001 }, () => 0));
+  expect(accepts(() => decodeMinionPacket(list))).toBe(false);
+  expect(accepts(() => decodeMinionPacket(Buffer.concat([Buffer.of(0x94, 0, 0xa0), list])))).toBe(false);
+});
+
+test.each([
+  ["a run of 1,000 states", () => Object.fromEntries(Array.from({ length: 1000 }, (_, at) => [`file_|-${at}`, state]))],
+  ["a list of 150,000 files", () => Array.from({ length: 150_000 }, (_, at) => `/srv/${at}`)],
+  ["7 MB of text", () => "x".repeat(7_000_000)],
+])("the return of %s fits", (_what, data) => {
+  expect(decodeMinionPacket(encodeMsgpack([0, 1, "return", returned(data())])).kind).toBe("request");
+});
+
+test("the list of 30,000 files of a master fits", () => {
+  const files = Array.from({ length: 30_000 }, (_, at) => ({ path: `/${at}`, size: 1, sha256: "" }));
+  expect(decodeMasterPacket(encodeMsgpack([1, 7, { files }])).kind).toBe("response");
+});
+
+test("a request that is not to be decoded now is told by its number alone", () => {
+  const counted: number[] = [];
+  const decode = (value: unknown) =>
+    decodeMinionPacket(encodeMsgpack(value), (items) => {
+      counted.push(items);
+      return false;
+    });
+  expect(decode([0, 300, "return", { data: [1, 2] }])).toEqual({ kind: "held-back", id: 300 });
+  expect(counted).toEqual([9]);
+  expect(accepts(() => decode([3]))).toBe(false);
+});
+
+test("bytes in a return are a bad request", () => {
+  const body = returned(Array.from({ length: 150_000 }, () => new Uint8Array()));
+  expect(decodeMinionPacket(encodeMsgpack([0, 1, "return", body]))).toEqual({ kind: "bad-request", id: 1 });
+});
+
 test("frames: decode(encode(x)) = x", () => {
   fc.assert(
     fc.property(minionId, sessionId, noise, (id, session, message) => {

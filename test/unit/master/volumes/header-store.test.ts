@@ -44,6 +44,7 @@ function dyingAt(store: Store, victim: number): Store {
   return {
     get: (key) => store.get(key),
     list: (prefix, options) => store.list(prefix, options),
+    sizes: (prefix) => store.sizes(prefix),
     watch: (prefix, listener) => store.watch(prefix, listener),
     scrub: () => store.scrub(),
     copyTo: (file) => store.copyTo(file),
