@@ -137,6 +137,8 @@ export interface Explained {
   readonly reasons: readonly { readonly code: string; readonly text: string }[];
   readonly policyHash: string;
   readonly facts: JsonObject;
+  /** Names of the facts that are the host's own word, or rest on it. */
+  readonly claims: readonly string[];
   readonly passedOver: readonly {
     readonly rule: string;
     readonly reason: { readonly code: string; readonly text: string };

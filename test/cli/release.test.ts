@@ -232,6 +232,12 @@ test("policy: show, explain also of what the pillar does not name, test, and a f
   expect(plain(await cli("policy", "show")).said).toMatch(/\n1 +ask +allow +everything +approvals 1\n/u);
   const explained = await cli("policy", "explain", "web1", "disk:password");
   expect(explained.stdout).toMatch(/^web1 asks to open with "disk:password": hold\n {2}rule "ask" decides\n/u);
+  for (const fact of ['purpose: "open"', "grains: .*", "newBoot: \\w+"]) {
+    expect(explained.stdout).toMatch(new RegExp(`\n  ${fact} \\(the host's own word\\)\n`, "u"));
+  }
+  expect(explained.stdout).toMatch(/\n {2}everLeased: true\n/u);
+  const json = await cli("policy", "explain", "web1", "disk:password", "--out", "json");
+  expect(JSON.parse(json.stdout)).toMatchObject({ claims: expect.arrayContaining(["purpose", "grains", "newBoot"]) });
   expect((await cli("policy", "explain", "web1", "disk:other")).stdout).toMatch(
     /^web1 asks to open with "disk:other": deny\n {4}the host's pillar names no such secret \[not-in-pillar\]\n/u,
   );

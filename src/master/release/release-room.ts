@@ -213,11 +213,11 @@ export class ReleaseRoom {
 
   /** Opens a window in which hosts may restart. Throws AuthError `bad-approval` for a statement that is not signed. */
   async announce(ids: readonly string[], statement: RebootStatement, signature: string | undefined): Promise<number> {
-    const { clock, journal, events } = this.#options;
+    const { clock, journal, events, bootOf } = this.#options;
     const now = clock.now();
     this.assertAnnouncer(statement, signature);
     const { operator, windowMs } = statement;
-    const { changes, apply } = this.#windows.open(ids, operator, now, windowMs);
+    const { changes, apply } = this.#windows.open(ids, operator, now, windowMs, bootOf);
     const data = { hosts: [...ids], windowMs, until: now + windowMs, signature: signature ?? "" };
     await journal({ kind: "reboot-announced", actor: operator, subject: ids.join(","), data }, changes);
     apply();

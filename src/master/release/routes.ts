@@ -16,7 +16,9 @@ import { LEASE_PURPOSES } from "../../core/lease-purpose.ts";
 import { z } from "../../core/schema.ts";
 import { targetMatcher } from "../../sls/target.ts";
 import { parseBody } from "../api/answer.ts";
+import { CLAIMED_FACTS } from "../policy/facts.ts";
 import type { Rule } from "../policy/rules.ts";
+import type { GateRequest } from "./gate.ts";
 import type { Hold } from "./hold-record.ts";
 import type { ReleaseRoom } from "./release-room.ts";
 
@@ -33,6 +35,8 @@ export interface ReleaseRouteOptions {
   readonly grainsOf: (id: string) => JsonObject;
   /** Pillar paths of the secrets that this minion's own compiled pillar names. Throws when its pillar is broken. */
   readonly secretPaths: (id: string) => Promise<Pick<ReadonlySet<string>, "has">>;
+  /** Whether the master would make a key for this lease. Throws when the host's pillar is broken. */
+  readonly makesKey: (asked: Pick<GateRequest, "id" | "path" | "purpose">) => Promise<boolean>;
   /** Address and boot_id of a host as it was last seen; "" when unknown. */
   readonly lastSeen: (id: string) => { readonly address: string; readonly bootId: string };
 }
@@ -183,10 +187,12 @@ function addPolicyRoutes(app: FastifyInstance, options: ReleaseRouteOptions): vo
     const hold = room.holds
       .list()
       .find((one) => one.id === id && one.path === path && one.purpose === purpose && one.bootId === seen.bootId);
+    const refusal = await pillarRefusal(options, id, path);
     const request = {
       id,
       path,
       purpose,
+      makesKey: refusal === undefined && (await options.makesKey({ id, path, purpose })),
       device: hold?.device ?? "",
       luksUuid: "",
       address: address ?? hold?.address ?? seen.address,
@@ -199,9 +205,8 @@ function addPolicyRoutes(app: FastifyInstance, options: ReleaseRouteOptions): vo
       policyHash = "",
       ...rest
     } = await room.gate.explain(request, at ?? clock.now());
-    const refusal = await pillarRefusal(options, id, path);
     if (refusal) {
-      const none = { rule: null, passedOver: [], approvalsNeeded: null };
+      const none = { rule: null, claims: CLAIMED_FACTS, passedOver: [], approvalsNeeded: null };
       return { verdict: "deny", reasons: [refusal], policyHash, facts: asJson(facts) as JsonObject, ...none };
     }
     return {
@@ -209,6 +214,7 @@ function addPolicyRoutes(app: FastifyInstance, options: ReleaseRouteOptions): vo
       policyHash,
       rule: rule ?? null,
       facts: asJson(facts) as JsonObject,
+      claims: CLAIMED_FACTS,
       approvalsNeeded: approvalsNeeded ? { ...approvalsNeeded, of: approvalsNeeded.of ?? null } : null,
     };
   });

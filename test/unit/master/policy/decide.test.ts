@@ -11,9 +11,11 @@ const quiet: ReleaseFacts = {
   nodegroups: [],
   secret: "disk:password",
   purpose: "open",
+  makesKey: false,
   address: "10.1.2.3",
   now: WEDNESDAY_NOON,
   leasesThisBoot: 0,
+  opensThisBoot: 0,
   newBoot: true,
   everLeased: false,
   rebootAnnounced: false,
@@ -160,6 +162,7 @@ const TABLE: readonly { readonly title: string; readonly rules: readonly object[
       [{ leasesInDay: 2 }, "allow", "rule"],
       [{ leasesInDay: 3 }, "hold", "budget"],
       [{ leasesInDay: 300 }, "hold", "budget"],
+      [{ purpose: "format", leasesInDay: 3 }, "hold", "budget"],
     ],
   },
   {
@@ -247,6 +250,25 @@ describe.each(TABLE)("$title", ({ rules, rows }) => {
   });
 });
 
+test("a lease that hands out a key is decided as an open too, and the approvals of one hold count for both", () => {
+  const policy = compilePolicy({
+    rules: [
+      { name: "checks", match: { purposes: ["check"] }, require: { approvals: { count: 1 } } },
+      { name: "opens", match: { purposes: ["open"] }, require: { approvals: { count: 2 }, liveness: "1m" } },
+    ],
+  });
+  const facts = { ...quiet, purpose: "check" as const };
+  const said = (more: Partial<ReleaseFacts>) => {
+    const { verdict, rule, reasons, approvalsNeeded } = decide(policy, { ...facts, ...more });
+    return [verdict, rule, reasons.map(({ code }) => code).join(" "), approvalsNeeded?.count];
+  };
+  expect(said({})).toEqual(["hold", "checks", "approvals as-open", 1]);
+  expect(said({ approvals: by("ann") })).toEqual(["hold", "checks", "approved as-open approvals", 2]);
+  expect(said({ approvals: by("ann", "bob") })).toEqual(["allow", "checks", "approved as-open", undefined]);
+  expect(said({ silentMs: 90_000 })).toEqual(["hold", "checks", "approvals as-open liveness", 1]);
+  expect(said({ makesKey: true })).toEqual(["hold", "checks", "approvals", 1]);
+});
+
 test("the table has at least 60 cases", () => {
   expect(TABLE.flatMap(({ rows }) => rows).length).toBeGreaterThanOrEqual(60);
 });
@@ -277,6 +299,11 @@ test.each([
     "more approvals than operators",
     { rules: [{ name: "r", require: { approvals: { count: 3, of: ["ann", "bob"] } } }] },
     "rules.0.require.approvals",
+  ],
+  [
+    "a budget that is not counted so far",
+    { rules: [{ name: "r", require: { budget_per_day: 2001 } }] },
+    "rules.0.require.budget_per_day",
   ],
   ["a name twice", { rules: [{ name: "r" }, { name: "r" }] }, "rules.1.name"],
   ["a bad duration", { rules: [{ name: "r", require: { liveness: "soon" } }] }, "rules.0.require.liveness"],
