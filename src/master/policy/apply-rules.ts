@@ -14,12 +14,37 @@ const reason = (code: string, text: string): Reason => ({ code, text });
 export function applyRules(policy: ReleasePolicy | undefined, facts: ReleaseFacts): Decision {
   if (!policy) return decision("allow", undefined, [reason("no-policy", "there is no release policy")], []);
   const passedOver: { rule: string; reason: Reason }[] = [];
+  const failed: Reason[] = [];
   for (const rule of policy.rules) {
     const mismatch = whyNotMatched(rule, facts);
-    if (!mismatch) return decideByRule(rule, facts, passedOver);
-    passedOver.push({ rule: rule.name, reason: mismatch });
+    const result = mismatch ? undefined : validate(rule, facts);
+    if (result?.problem) failed.push(result.problem);
+    const passed = mismatch ?? result?.mismatch;
+    if (!passed) return withReasons(decideByRule(rule, facts, passedOver), failed);
+    passedOver.push({ rule: rule.name, reason: passed });
   }
-  return decision("deny", undefined, [reason("no-rule", "no rule matches")], passedOver);
+  return decision("deny", undefined, [reason("no-rule", "no rule matches"), ...failed], passedOver);
+}
+
+const withReasons = (decided: Decision, more: readonly Reason[]): Decision =>
+  more.length === 0 ? decided : { ...decided, reasons: [...decided.reasons, ...more] };
+
+/**
+ * What a rule's expression says. One that cannot be evaluated, for what the host leaves out or says otherwise, must not open
+ * anything: it counts as true where the rule denies or holds, and as false where it allows.
+ */
+function validate(
+  { name, validator, verdict }: Rule,
+  facts: ReleaseFacts,
+): { readonly mismatch?: Reason; readonly problem?: Reason } {
+  if (!validator) return {};
+  const result = validator.evaluate(facts);
+  if ("problem" in result) {
+    const text = `the expression of rule "${name}" cannot be evaluated: ${result.problem}`;
+    const problem = reason("validator-failed", text);
+    return verdict === "allow" ? { problem, mismatch: reason("validator", text) } : { problem };
+  }
+  return result.holds ? {} : { mismatch: reason("validator", `${validator.text} is not true`) };
 }
 
 function decision(
@@ -62,9 +87,9 @@ export function settledBy(policy: ReleasePolicy | undefined, facts: ReleaseFacts
   return { boot: isSettled("unannounced-reboot"), silence: isSettled("liveness") };
 }
 
-/** The first condition of `match` that does not hold. */
+/** The first condition of `match`, its expression left out, that does not hold. */
 function whyNotMatched(rule: Rule, facts: ReleaseFacts): Reason | undefined {
-  const { match, validator } = rule;
+  const { match } = rule;
   const elsewhere = whyNotAbout(rule, facts);
   if (elsewhere) return elsewhere;
   if (match.purposes && !match.purposes.includes(facts.purpose)) {
@@ -76,11 +101,6 @@ function whyNotMatched(rule: Rule, facts: ReleaseFacts): Reason | undefined {
   if (match.when && !isInWindow(match.when, facts.now)) {
     const { days, from, to, zone } = match.when;
     return reason("time", `it is not between ${from} and ${to} on ${days.join(", ")} (${zone})`);
-  }
-  if (validator) {
-    const { holds, problem } = validator.evaluate(facts);
-    if (!holds)
-      return reason("validator", `${validator.text} is not true${problem === undefined ? "" : ` (${problem})`}`);
   }
   return undefined;
 }

@@ -3,6 +3,8 @@ import { type Decision, type Reason, type ReleaseFacts, TALLY_CODES } from "./fa
 import type { ReleasePolicy } from "./rules.ts";
 
 const RANK = { allow: 0, hold: 1, deny: 2 } as const;
+/** Codes of an allow that nothing was in the way of. */
+const PLAIN_CODES: ReadonlySet<string> = new Set(["rule", "validator-failed"]);
 const AS_OPEN: Reason = {
   code: "as-open",
   text: "purpose is the host's own word and the key exists, so it must be allowed to open as well",
@@ -31,7 +33,7 @@ function asOpen(facts: ReleaseFacts): ReleaseFacts {
 /** Both must allow it; the rule and, where both want people, the count are first those of the purpose itself. */
 function stricter(own: Decision, open: Decision): Decision {
   const codes = new Set(own.reasons.map(({ code }) => code));
-  const isPlain = open.verdict === "allow" && open.reasons.every(({ code }) => code === "rule");
+  const isPlain = open.verdict === "allow" && open.reasons.every(({ code }) => PLAIN_CODES.has(code));
   const more = (isPlain ? [] : open.reasons).map(namedForOpen).filter(({ code }) => !codes.has(code));
   const isSaid = isPlain || (own.rule === open.rule && more.every(({ code }) => TALLY_CODES.has(code)));
   const says = isSaid ? [] : [AS_OPEN];

@@ -231,6 +231,35 @@ const TABLE: readonly { readonly title: string; readonly rules: readonly object[
     ],
   },
   {
+    title: "a deny whose expression cannot be evaluated denies, and a hold holds",
+    rules: [
+      { name: "no", match: { hosts: "storage-*", validator: 'instance.grains.quarantine == "yes"' }, verdict: "deny" },
+      { name: "ask", match: { hosts: "web-*", validator: "instance.grains.level > 3" }, verdict: "hold" },
+      { name: "rest" },
+    ],
+    rows: [
+      [{ grains: { quarantine: "no" } }, "allow", "rule"],
+      [{ grains: { quarantine: "yes" } }, "deny", "rule"],
+      [{}, "deny", "validator-failed"],
+      [{ minionId: "web-1", grains: { level: 1 } }, "allow", "rule"],
+      [{ minionId: "web-1", grains: { level: "1" } }, "hold", "validator-failed"],
+      [{ minionId: "web-1", grains: { level: "1" }, approvals: by("ann") }, "allow", "validator-failed"],
+      [{ minionId: "db-1" }, "allow", "rule"],
+    ],
+  },
+  {
+    title: "an allow whose expression cannot be evaluated is passed over, and the reasons say so",
+    rules: [
+      { name: "r", match: { validator: 'instance.grains.rack == "r1"' } },
+      { name: "rest", verdict: "hold" },
+    ],
+    rows: [
+      [{ grains: { rack: "r1" } }, "allow", "rule"],
+      [{ grains: { rack: "r2" } }, "hold", "approvals"],
+      [{}, "hold", "validator-failed"],
+    ],
+  },
+  {
     title: "several unmet requirements are all named",
     rules: [{ name: "r", require: { once_a_boot: true, liveness: "1m", budget_per_day: 1 } }],
     rows: [
@@ -311,10 +340,40 @@ test.each([
   expect(() => compilePolicy(file)).toThrow(expect.objectContaining({ code: "bad-release-policy", facts: { path } }));
 });
 
-test.each(["1 +", "nosuch.name == 1", "'text'.nosuch()"])("expression %s is refused", (validator) => {
+test.each([
+  "1 +",
+  "nosuch.name == 1",
+  "'text'.nosuch()",
+  'instance.nmae == "x"',
+  'instance["nmae"] == "x"',
+  "has(instance.nmae)",
+  'request.time > "2020"',
+  'request.leasesInDay == "3"',
+  "instance.name",
+])("expression %s is refused", (validator) => {
   expect(() => compilePolicy({ rules: [{ name: "r", match: { validator } }] })).toThrow(
     expect.objectContaining({ code: "bad-expression" }),
   );
+});
+
+test.each([
+  'instance.name.startsWith("storage") && instance.address != ""',
+  '"db" in instance.nodegroups || request.approvals.exists(who, who == "ann")',
+  'has(instance.grains.rack) && instance.grains.rack == "r1"',
+  "instance.grains.flag",
+  'request.time > timestamp("2020-01-01T00:00:00Z") && request.time.getHours("Europe/Berlin") < 18',
+  "request.newBoot && !request.everLeased && !request.rebootAnnounced",
+  "request.silentSeconds < 600 && request.leasesThisBoot == 0 && request.leasesInDay < 3",
+  'request.secret == "disk" || request.purpose in ["open", "check"]',
+])("expression %s is taken", (validator) => {
+  const policy = compilePolicy({
+    rules: [
+      { name: "r", match: { validator } },
+      { name: "rest", verdict: "hold" },
+    ],
+  });
+  const { reasons } = decide(policy, { ...quiet, grains: { rack: "r1", flag: true } });
+  expect(reasons.map(({ code }) => code)).not.toContain("validator-failed");
 });
 
 test("approvals only ever lift: a deny stays, and more approvals never take a key away", () => {
