@@ -73,6 +73,7 @@ const rebootSchema = z.strictObject({
     windowMs: z.number().int().min(1000).max(86_400_000),
     operator: word,
     expires: z.number(),
+    nonce: z.string().regex(/^[0-9a-f]{32}$/u),
   }),
   signature,
   force: z.boolean().optional(),

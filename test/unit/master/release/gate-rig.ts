@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -60,7 +61,7 @@ export async function openGate(policy: string) {
     return verdict === "allow" ? verdict : [verdict, ...codes].join(" ");
   };
   const announce = async () => {
-    const { nonce, ...statement } = {
+    const statement = {
       what: "reboot" as const,
       master: "SHA256:master",
       targetKind: "glob",
@@ -68,9 +69,8 @@ export async function openGate(policy: string) {
       windowMs: 600_000,
       operator: "root",
       expires: clock.now() + 1000,
-      nonce: "",
+      nonce: randomBytes(16).toString("hex"),
     };
-    void nonce;
     await room.announce(["storage-1"], statement, undefined);
   };
   const close = () => {

@@ -65,6 +65,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       .map(([who, isThere]) => say(`operator ${who} ${isThere}`, async (world) => world.operator(who, isThere))),
   },
   { weight: 1, arbitrary: name.map((by) => say(`announce ${by}`, async (world) => world.announce(by))) },
+  {
+    weight: 1,
+    arbitrary: fc.nat(5).map((at) => say(`announce again ${at}`, async (world) => world.announceAgain(at))),
+  },
   { weight: 1, arbitrary: name.map((by) => say(`push ${by}`, async (world) => world.push(by))) },
   { weight: 1, arbitrary: fc.constant(say("the job returns", async (world) => world.finish())) },
   { weight: 1, arbitrary: fc.constant(say("deny", async (world) => world.deny())) },

@@ -47,6 +47,7 @@ export class World {
   readonly #policyPath: string;
   readonly #account = new Account(this.clock, this.keys, BOOTS[0]);
   readonly #requests: { readonly ask: Ask; readonly request: Request<"lease">; readonly session: FakeSession }[] = [];
+  readonly #announcements: (() => Promise<unknown>)[] = [];
   readonly #identity = generateIdentity();
   #session = new FakeSession("web1", this.#identity);
   #dieAt: LeasePoint | undefined;
@@ -266,10 +267,19 @@ export class World {
       target: "*",
       windowMs: 600_000,
       operator: by,
-      expires: now + 1000,
+      expires: now + 600_000,
+      nonce: randomBytes(16).toString("hex"),
     };
-    await this.room.announce(["web1"], statement, key.sign(statementBytes(statement)).toString("hex"));
+    const signature = key.sign(statementBytes(statement)).toString("hex");
+    await this.room.announce(["web1"], statement, signature);
+    this.#announcements.push(async () => this.room.announce(["web1"], statement, signature));
     this.#account.announced(by, now + 600_000);
+  }
+
+  /** What was announced before is announced once more: that is nobody's word. */
+  async announceAgain(index: number): Promise<void> {
+    const again = this.#announcements[index % Math.max(1, this.#announcements.length)];
+    if (again) await assert.rejects(again);
   }
 
   async deny(): Promise<void> {
