@@ -77,6 +77,8 @@ export interface RevocationRequest {
 export interface RevocationAnswer {
   readonly lifted: number;
   readonly denials: number;
+  /** Of a `revoke`: what it is about, as far as the master knows. `secret-unknown`: the host's pillar does not name it. */
+  readonly about?: "host-unknown" | "known" | "secret-unknown" | undefined;
 }
 
 /** `POST /v1/reboots`; answered by `RebootAnnounced`. */

@@ -207,6 +207,14 @@ test("revoke cuts a host off, allow lets it wait again", async () => {
   );
   expect(plain(await cli("lease", "allow", "web1"))).toEqual(ok("allowed every secret of web1 again\n"));
   expect(plain(await cli("lease", "allow", "web1"))).toEqual(ok("nothing of web1 was revoked or denied\n"));
+  for (const [argv, warning] of [
+    [["wbe1"], 'no accepted minion is named "wbe1": is it mistyped?\n'],
+    [["web1", "disk:pasword"], 'the pillar of web1 does not name "disk:pasword": is it mistyped?\n'],
+  ] as const) {
+    const mistyped = await cli("lease", "revoke", ...argv);
+    expect(mistyped).toMatchObject({ stdout: expect.stringContaining("revoked "), stderr: warning, status: 1 });
+    expect((await cli("lease", "allow", ...argv)).stdout).toMatch(/^allowed /u);
+  }
   const kinds = (await audited()).map((row) => row.split(" ", 1)[0]);
   expect(kinds.slice(0, 2)).toEqual(["lease-revoked", "lease-allowed-again"]);
   await minion.connection.ready(AbortSignal.timeout(60_000));

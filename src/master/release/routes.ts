@@ -130,7 +130,7 @@ export function addReleaseRoutes(app: FastifyInstance, options: ReleaseRouteOpti
     assertMinionId(id);
     if (action === "allow") return room.allow(id, path);
     await room.revoke(id, path);
-    return { lifted: 0, denials: 0 };
+    return { lifted: 0, denials: 0, about: await revokedAbout(options, id, path) };
   });
   app.post("/v1/reboots", async ({ body }): Promise<RebootAnnounced> => {
     const { statement, signature: signed, force = false } = parseBody(rebootSchema, body);
@@ -152,6 +152,14 @@ export function addReleaseRoutes(app: FastifyInstance, options: ReleaseRouteOpti
     return { operators: operators.list() };
   });
   addPolicyRoutes(app, options);
+}
+
+/** Whether a revocation meets anything: one of a mistyped name takes nothing away. */
+async function revokedAbout(options: ReleaseRouteOptions, id: string, path: string | null) {
+  if (!options.acceptedIds().includes(id)) return "host-unknown";
+  if (path === null) return "known";
+  const refusal = await pillarRefusal(options, id, path);
+  return refusal?.code === "not-in-pillar" ? "secret-unknown" : "known";
 }
 
 /** Why a host gets no such secret whatever the release policy says; undefined when its own pillar names it. */
