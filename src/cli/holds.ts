@@ -206,14 +206,17 @@ export async function denyHold(holdId: string, context: Context): Promise<number
 
 const countOf = (secrets: number) => `${secrets} ${secrets === 1 ? "secret" : "secrets"}`;
 
-/** `lease revoke|allow <minion> [secret]`. */
+/** `lease revoke|allow <minion> [secret]`. Status 1 for a revocation of what the master does not know; it stands all the same. */
 export async function changeRevocation(request: RevocationRequest, context: Context): Promise<number> {
-  const { lifted, denials } = await context.client.request<RevocationAnswer>("POST", "/v1/revocations", request);
+  const { lifted, denials, about } = await context.client.request<RevocationAnswer>("POST", "/v1/revocations", request);
   const what = request.path === null ? "every secret" : `"${sanitiseLine(request.path)}"`;
   const id = sanitiseLine(request.id);
   if (request.action === "revoke") {
     context.terminal.print(`revoked ${what} of ${id}: its sessions are cut, the fleet key is replaced\n`);
-    return 0;
+    if (about === "host-unknown") context.terminal.warn(`no accepted minion is named "${id}": is it mistyped?\n`);
+    if (about === "secret-unknown")
+      context.terminal.warn(`the pillar of ${id} does not name ${what}: is it mistyped?\n`);
+    return about === "host-unknown" || about === "secret-unknown" ? 1 : 0;
   }
   const of = request.path === null ? id : `${what} of ${id}`;
   if (lifted > 0) context.terminal.print(`allowed ${what} of ${id} again\n`);

@@ -80,7 +80,7 @@ export async function explainPolicy(options: ExplainOptions, format: OutputForma
     terminal.print(documentText(asJson(said), format, paint));
     return 0;
   }
-  const { verdict, rule, reasons, passedOver, facts, approvalsNeeded } = said;
+  const { verdict, rule, reasons, passedOver, facts, claims, approvalsNeeded } = said;
   const id = sanitiseLine(options.id);
   const line = (text: string) => terminal.print(`${text}\n`);
   line(
@@ -93,9 +93,8 @@ export async function explainPolicy(options: ExplainOptions, format: OutputForma
   if (approvalsNeeded?.of) line(`    approvals count of ${approvalsNeeded.of.map(sanitiseLine).join(", ")}`);
   line("facts:");
   for (const [name, value] of Object.entries(facts)) {
-    if (name === "grains") continue;
     const text = name === "now" && typeof value === "number" ? timeText(value) : JSON.stringify(value);
-    line(`  ${name}: ${sanitiseLine(text ?? "")}`);
+    line(`  ${name}: ${sanitiseLine(text ?? "")}${claims.includes(name) ? " (the host's own word)" : ""}`);
   }
   return 0;
 }

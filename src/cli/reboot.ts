@@ -6,7 +6,7 @@ import { sanitiseLine } from "./format/sanitise.ts";
 import { timeText } from "./format/table.ts";
 import { runJob } from "./jobs.ts";
 import { openSigner, type Signer } from "./operator-signature.ts";
-import { EXPIRES_MS, withPusher } from "./signed-job.ts";
+import { EXPIRES_MS, newNonce, withPusher } from "./signed-job.ts";
 
 /** What `reboot` was told. */
 export interface RebootOptions extends Signer {
@@ -34,6 +34,7 @@ export async function rebootHosts(options: RebootOptions, context: Context): Pro
     windowMs,
     operator,
     expires: now + EXPIRES_MS,
+    nonce: newNonce(),
   };
   const signature = sign(statement);
   const skip = force ? { force } : {};

@@ -8,6 +8,9 @@ import { openSigner, type Sign, type Signer } from "./operator-signature.ts";
 /** How long a signed statement may take to reach the master. */
 export const EXPIRES_MS = 300_000;
 
+/** What makes a signed statement one that the master takes once. */
+export const newNonce = (): string => randomBytes(16).toString("hex");
+
 /** The request with the operator's word that it is theirs; `now` by the master's clock. */
 export function withPusher(
   request: JobRequest,
@@ -22,7 +25,7 @@ export function withPusher(
     args: argumentsDigest(request.args, request.kwargs),
     operator: by.operator,
     expires: by.now + EXPIRES_MS,
-    nonce: randomBytes(16).toString("hex"),
+    nonce: newNonce(),
   };
   const signature = by.sign(statement);
   return signature === undefined ? request : { ...request, pushed: { statement, signature } };

@@ -34,6 +34,8 @@ export interface RebootStatement {
   readonly windowMs: number;
   readonly operator: string;
   readonly expires: number;
+  /** See `JobStatement`. */
+  readonly nonce: string;
 }
 
 /** An operator's word that it is they who push this job, once. */

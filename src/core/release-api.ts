@@ -77,6 +77,8 @@ export interface RevocationRequest {
 export interface RevocationAnswer {
   readonly lifted: number;
   readonly denials: number;
+  /** Of a `revoke`: what it is about, as far as the master knows. `secret-unknown`: the host's pillar does not name it. */
+  readonly about?: "host-unknown" | "known" | "secret-unknown" | undefined;
 }
 
 /** `POST /v1/reboots`; answered by `RebootAnnounced`. */
@@ -137,6 +139,8 @@ export interface Explained {
   readonly reasons: readonly { readonly code: string; readonly text: string }[];
   readonly policyHash: string;
   readonly facts: JsonObject;
+  /** Names of the facts that are the host's own word, or rest on it. */
+  readonly claims: readonly string[];
   readonly passedOver: readonly {
     readonly rule: string;
     readonly reason: { readonly code: string; readonly text: string };

@@ -221,6 +221,10 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
     acceptedIds,
     grainsOf,
     secretPaths: async (id) => (await pillarOf(id)).secrets,
+    makesKey: async (asked) => {
+      const node = (await pillarOf(asked.id)).secrets.get(asked.path);
+      return node !== undefined && pillar.versions.makesKey(asked, node);
+    },
     mayReboot: async (ids, force, by) => {
       const risks = await Promise.all(ids.map(async (id) => guard.unkept(id)));
       await guard.settle(risks.flat(), { what: "reboot", force, by: { ...ROOT, actor: by } });
@@ -241,7 +245,10 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
     clock,
     compilePillar: pillarOf,
     resolveSecret: async (...request) => pillar.resolveSecret(...request),
-    authorize: overrides.authorize ?? (async (facts) => release.gate.authorize(facts)),
+    authorize:
+      overrides.authorize ??
+      (async (facts, node) =>
+        release.gate.authorize({ ...facts, makesKey: await pillar.versions.makesKey(facts, node) })),
     stopped: (facts) => release.gate.stopped(facts),
     ...(overrides.reached === undefined ? {} : { reached: overrides.reached }),
     keepMs: config.keep_leases_days * 24 * HOUR_MS,

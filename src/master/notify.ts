@@ -4,6 +4,7 @@ import { rootCertificates } from "node:tls";
 import type { Clock } from "../core/clock.ts";
 import { errorMessage } from "../core/errors.ts";
 import type { JsonObject } from "../core/json.ts";
+import { Deliveries } from "./deliveries.ts";
 import { Throttle } from "./leases/throttle.ts";
 
 /** Whom to tell, and how. */
@@ -24,31 +25,38 @@ export interface NotifierOptions {
 const TIMEOUT_MS = 10_000;
 const TRIES = 6;
 const FIRST_PAUSE_MS = 1000;
-/** One host causes so many notices at once, then one in so many milliseconds; at most so many are under way in all. */
+/** One host causes so many notices at once, then one in so many milliseconds. */
 const PER_HOST = { burst: 10, everyMs: 60_000 };
-const MAX_UNDER_WAY = 100;
 
 /** Tells a program and a URL of what people should look at, each notice tried again with growing pauses; gives up after some minute. */
 export class Notifier {
   readonly #options: NotifierOptions;
   readonly #throttle: Throttle;
   readonly #stop = new AbortController();
-  #underWay = 0;
+  readonly #receivers: readonly Deliveries[];
 
   constructor(options: NotifierOptions) {
     this.#options = options;
+    const { command, webhook, webhookCa } = options;
+    this.#receivers = [
+      ...(command ? [this.#receiver("command", async (text, signal) => runCommand(command, text, signal))] : []),
+      ...(webhook === undefined
+        ? []
+        : [this.#receiver("webhook", async (text, signal) => post(webhook, webhookCa, text, signal))]),
+    ];
     this.#throttle = new Throttle(PER_HOST.burst, PER_HOST.everyMs, options.clock);
   }
 
-  /** Returns at once. A host that there is too much to say of is told of now and then only. The notice never has key material. */
+  /**
+   * Returns at once. A host that there is too much to say of is told of now and then only, with the number of notices that
+   * were left out before as `suppressed`. The notice never has key material.
+   */
   tell(host: string, notice: JsonObject): void {
-    const { about, command, webhook, webhookCa } = this.#options;
-    if (command === undefined && webhook === undefined) return;
-    if (this.#underWay >= MAX_UNDER_WAY || this.#throttle.take(host) === undefined) return;
-    const text = JSON.stringify(notice);
-    if (command) void this.#persist(`${about}_command`, async (signal) => runCommand(command, text, signal));
-    if (webhook !== undefined)
-      void this.#persist(`${about}_webhook`, async (signal) => post(webhook, webhookCa, text, signal));
+    if (this.#receivers.length === 0) return;
+    const suppressed = this.#throttle.take(host);
+    if (suppressed === undefined) return;
+    const told = suppressed === 0 ? notice : { ...notice, suppressed };
+    for (const receiver of this.#receivers) receiver.add(host, told);
   }
 
   /** Ends what is under way. */
@@ -56,24 +64,29 @@ export class Notifier {
     this.#stop.abort();
   }
 
+  #receiver(kind: "command" | "webhook", send: (text: string, signal: AbortSignal) => Promise<void>): Deliveries {
+    const { about, report } = this.#options;
+    const name = `${about}_${kind}`;
+    return new Deliveries({
+      deliver: async (notice) => this.#persist(name, async (signal) => send(JSON.stringify(notice), signal)),
+      summary: (count, hosts) => ({ event: "notices-left-out", about, count, hosts: [...hosts] }),
+      full: () => report(`${name} is behind`, "too many notices wait: further ones are told of in one summary"),
+    });
+  }
+
   async #persist(name: string, attempt: (signal: AbortSignal) => Promise<void>): Promise<void> {
     const { clock, report } = this.#options;
     const { signal } = this.#stop;
-    this.#underWay += 1;
-    try {
-      for (let tries = 1, pauseMs = FIRST_PAUSE_MS; !signal.aborted; tries += 1, pauseMs *= 3) {
-        try {
-          await attempt(AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]));
-          return;
-        } catch (error) {
-          if (signal.aborted) return;
-          report(`${name} failed (try ${tries} of ${TRIES})`, errorMessage(error));
-          if (tries >= TRIES) return;
-        }
-        await clock.sleep(pauseMs, signal).catch(() => undefined);
+    for (let tries = 1, pauseMs = FIRST_PAUSE_MS; !signal.aborted; tries += 1, pauseMs *= 3) {
+      try {
+        await attempt(AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]));
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        report(`${name} failed (try ${tries} of ${TRIES})`, errorMessage(error));
+        if (tries >= TRIES) return;
       }
-    } finally {
-      this.#underWay -= 1;
+      await clock.sleep(pauseMs, signal).catch(() => undefined);
     }
   }
 }

@@ -6,7 +6,9 @@ import { equalBytes } from "../core/crypto/hash.ts";
 import type { Clock } from "../core/clock.ts";
 import { HostError, LatchkeyError } from "../core/errors.ts";
 import { z } from "../core/schema.ts";
+import type { LeasePurpose } from "../core/lease-purpose.ts";
 import { Secret } from "../core/secret.ts";
+import type { SecretNode } from "../pillar/secret-node.ts";
 import type { SecretCache } from "./secret-cache.ts";
 import { SecretDigests } from "./secret-digests.ts";
 import { decodeRecord, putRecord } from "./store/record.ts";
@@ -107,6 +109,14 @@ export class SecretVersions {
     const entry = await store.get(rotationKey(minionId, path));
     const aside = entry === undefined ? [] : decodeRecord(rotationSchema, entry).aside;
     return versions.map((version) => (aside.includes(version.version) ? { ...version, aside: true } : version));
+  }
+
+  /** Whether a lease has the master make a key: a first format does, and each other hands out one that exists. */
+  async makesKey(
+    { id, path, purpose }: { readonly id: string; readonly path: string; readonly purpose: LeasePurpose },
+    { kind }: Pick<SecretNode, "kind">,
+  ): Promise<boolean> {
+    return purpose === "format" && kind === "generate" && currentOf(await this.list(id, path)) === undefined;
   }
 
   /** What an entry says; the same revision of it is taken apart once (a rekey makes a new one). */

@@ -19,7 +19,8 @@ export interface Secrets extends Disposable {
    * a version, so that a later edit cannot lose the key of a disk (I3). For `format` that version is opened and compared
    * once more each time.
    *
-   * A `version` above 0 asks for that very stored one, which only `rotate` and `check` may: undefined when there is none.
+   * A `version` above 0 asks for that very stored one, which only `rotate` and `check` may: undefined when there is none,
+   * AuthError `version-forgotten` for one that was set aside with its volume.
    *
    * A `!generate` is the last value made or imported into the store; it is made for the first `format`; undefined for an `open` before that, which no key can serve.
    *
@@ -85,6 +86,12 @@ export function openSecrets(options: SecretsOptions): Secrets {
     }
     const stored = (await versions.list(minionId, path)).find((one) => one.version === version);
     if (!stored) return undefined;
+    if (stored.forgotten === true) {
+      throw new AuthError(
+        "version-forgotten",
+        `cannot release version ${version} of "${path}": it was set aside with the volume it was for`,
+      );
+    }
     return { secret: cache.open(stored.armored), version, generated: stored.origin === "generated" };
   }
 

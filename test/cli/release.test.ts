@@ -207,6 +207,14 @@ test("revoke cuts a host off, allow lets it wait again", async () => {
   );
   expect(plain(await cli("lease", "allow", "web1"))).toEqual(ok("allowed every secret of web1 again\n"));
   expect(plain(await cli("lease", "allow", "web1"))).toEqual(ok("nothing of web1 was revoked or denied\n"));
+  for (const [argv, warning] of [
+    [["wbe1"], 'no accepted minion is named "wbe1": is it mistyped?\n'],
+    [["web1", "disk:pasword"], 'the pillar of web1 does not name "disk:pasword": is it mistyped?\n'],
+  ] as const) {
+    const mistyped = await cli("lease", "revoke", ...argv);
+    expect(mistyped).toMatchObject({ stdout: expect.stringContaining("revoked "), stderr: warning, status: 1 });
+    expect((await cli("lease", "allow", ...argv)).stdout).toMatch(/^allowed /u);
+  }
   const kinds = (await audited()).map((row) => row.split(" ", 1)[0]);
   expect(kinds.slice(0, 2)).toEqual(["lease-revoked", "lease-allowed-again"]);
   await minion.connection.ready(AbortSignal.timeout(60_000));
@@ -232,6 +240,12 @@ test("policy: show, explain also of what the pillar does not name, test, and a f
   expect(plain(await cli("policy", "show")).said).toMatch(/\n1 +ask +allow +everything +approvals 1\n/u);
   const explained = await cli("policy", "explain", "web1", "disk:password");
   expect(explained.stdout).toMatch(/^web1 asks to open with "disk:password": hold\n {2}rule "ask" decides\n/u);
+  for (const fact of ['purpose: "open"', "grains: .*", "newBoot: \\w+"]) {
+    expect(explained.stdout).toMatch(new RegExp(`\n  ${fact} \\(the host's own word\\)\n`, "u"));
+  }
+  expect(explained.stdout).toMatch(/\n {2}everLeased: true\n/u);
+  const json = await cli("policy", "explain", "web1", "disk:password", "--out", "json");
+  expect(JSON.parse(json.stdout)).toMatchObject({ claims: expect.arrayContaining(["purpose", "grains", "newBoot"]) });
   expect((await cli("policy", "explain", "web1", "disk:other")).stdout).toMatch(
     /^web1 asks to open with "disk:other": deny\n {4}the host's pillar names no such secret \[not-in-pillar\]\n/u,
   );

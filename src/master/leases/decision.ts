@@ -1,4 +1,5 @@
 import type { LeasePurpose } from "../../core/lease-purpose.ts";
+import type { SecretNode } from "../../pillar/secret-node.ts";
 import type { Reason, Verdict } from "../policy/facts.ts";
 import type { Change } from "../store/store.ts";
 
@@ -35,11 +36,12 @@ export interface LeaseDecision {
 }
 
 /**
- * The release policy's word on one request, asked only for what the minion's own pillar names: it can only narrow that.
+ * The release policy's word on one request, asked only for what the minion's own pillar names (`node`): it can only narrow
+ * that.
  * Requests of one minion for one secret are decided one after the other, the next when what came of the last is on disk. A
  * throw is a denial.
  */
-export type Authorize = (facts: LeaseFacts) => Promise<LeaseDecision>;
+export type Authorize = (facts: LeaseFacts, node: SecretNode) => Promise<LeaseDecision>;
 
 /** The decision where there is no release policy. */
 export const NO_POLICY: LeaseDecision = {

@@ -142,10 +142,11 @@ export class Leases {
     }
     try {
       const pillar = await this.#options.compilePillar(facts.id);
-      if (!pillar.secrets.has(facts.path)) {
+      const node = pillar.secrets.get(facts.path);
+      if (!node) {
         return { decision: denied("not-in-pillar", "its pillar names no such secret") };
       }
-      return { decision: (await this.#options.authorize?.(facts)) ?? NO_POLICY, pillar };
+      return { decision: (await this.#options.authorize?.(facts, node)) ?? NO_POLICY, pillar };
     } catch (error) {
       return { decision: denied("failed", errorMessage(error)) };
     }

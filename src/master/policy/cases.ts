@@ -10,10 +10,13 @@ const factsSchema = z.strictObject({
   nodegroups: z.array(z.string()).optional(),
   secret: z.string().default("password"),
   purpose: z.enum(LEASE_PURPOSES).default("open"),
+  /** Of a format: whether the master makes a new key for it. */
+  makesKey: z.boolean().default(false),
   address: z.string().default("192.0.2.10"),
   /** ISO 8601. */
   now: z.iso.datetime({ offset: true }).default("2026-01-07T12:00:00Z"),
   leasesThisBoot: z.number().int().nonnegative().default(0),
+  opensThisBoot: z.number().int().nonnegative().default(0),
   newBoot: z.boolean().default(true),
   everLeased: z.boolean().default(false),
   rebootAnnounced: z.boolean().default(false),

@@ -1,121 +1,51 @@
-import { globMatcher } from "../../sls/glob.ts";
-import type { Decision, Reason, ReleaseFacts, Verdict } from "./facts.ts";
-import { isInNetworks } from "./network.ts";
-import type { ReleasePolicy, Rule } from "./rules.ts";
-import { isInWindow } from "./time-window.ts";
+import { applyRules } from "./apply-rules.ts";
+import { type Decision, type Reason, type ReleaseFacts, TALLY_CODES } from "./facts.ts";
+import type { ReleasePolicy } from "./rules.ts";
 
-const reason = (code: string, text: string): Reason => ({ code, text });
+const RANK = { allow: 0, hold: 1, deny: 2 } as const;
+/** Codes of an allow that nothing was in the way of. */
+const PLAIN_CODES: ReadonlySet<string> = new Set(["rule", "validator-failed"]);
+const AS_OPEN: Reason = {
+  code: "as-open",
+  text: "purpose is the host's own word and the key exists, so it must be allowed to open as well",
+};
 
 /**
  * The verdict of a release policy over the facts, with every reason named. Pure: the same facts always give the same
- * verdict. The first rule whose `match` holds decides; its unmet requirements make a hold, which approvals lift; what no
- * rule matches is denied. Without a policy (`undefined`: there is no file) a host may have what its own pillar names.
+ * verdict. What a key is wanted for is the host's own word, so whatever hands out a key that exists must be allowed under
+ * the rules for its purpose and under those for `open`: the stricter verdict counts. Without a policy (`undefined`: there
+ * is no file) a host may have what its own pillar names.
  */
 export function decide(policy: ReleasePolicy | undefined, facts: ReleaseFacts): Decision {
-  if (!policy) return decision("allow", undefined, [reason("no-policy", "there is no release policy")], []);
-  const passedOver: { rule: string; reason: Reason }[] = [];
-  for (const rule of policy.rules) {
-    const mismatch = whyNotMatched(rule, facts);
-    if (!mismatch) return decideByRule(rule, facts, passedOver);
-    passedOver.push({ rule: rule.name, reason: mismatch });
-  }
-  return decision("deny", undefined, [reason("no-rule", "no rule matches")], passedOver);
+  const own = applyRules(policy, facts);
+  if (policy === undefined || facts.purpose === "open" || facts.makesKey || own.verdict === "deny") return own;
+  return stricter(own, applyRules(policy, asOpen(facts)));
 }
 
-function decision(
-  verdict: Verdict,
-  rule: string | undefined,
-  reasons: readonly Reason[],
-  passedOver: Decision["passedOver"],
-  approvalsNeeded?: Decision["approvalsNeeded"],
-): Decision {
-  return { verdict, rule, reasons, approvalsNeeded, passedOver };
+/**
+ * What an `open` would be told. That a key was leased to open in this boot is no ground against testing, rotating or
+ * growing what is open; a format of what is open is as odd as a second open.
+ */
+function asOpen(facts: ReleaseFacts): ReleaseFacts {
+  return { ...facts, purpose: "open", leasesThisBoot: facts.purpose === "format" ? facts.opensThisBoot : 0 };
 }
 
-/** The first condition of `match` that does not hold. */
-function whyNotMatched({ match, validator }: Rule, facts: ReleaseFacts): Reason | undefined {
-  if (match.hosts && !match.hosts.some((glob) => globMatcher(glob)(facts.minionId))) {
-    return reason("host", `host "${facts.minionId}" is not one of ${match.hosts.join(", ")}`);
-  }
-  if (match.nodegroups && !match.nodegroups.some((group) => facts.nodegroups.includes(group))) {
-    return reason("nodegroup", `the host is in none of the node groups ${match.nodegroups.join(", ")}`);
-  }
-  if (match.secrets && !match.secrets.some((glob) => globMatcher(glob)(facts.secret))) {
-    return reason("secret", `secret "${facts.secret}" is not one of ${match.secrets.join(", ")}`);
-  }
-  if (match.purposes && !match.purposes.includes(facts.purpose)) {
-    return reason("purpose", `purpose "${facts.purpose}" is not one of ${match.purposes.join(", ")}`);
-  }
-  if (match.networks && !isInNetworks(match.networks, facts.address)) {
-    return reason("network", `address ${facts.address || "unknown"} is in none of ${match.networks.join(", ")}`);
-  }
-  if (match.when && !isInWindow(match.when, facts.now)) {
-    const { days, from, to, zone } = match.when;
-    return reason("time", `it is not between ${from} and ${to} on ${days.join(", ")} (${zone})`);
-  }
-  if (validator) {
-    const { holds, problem } = validator.evaluate(facts);
-    if (!holds)
-      return reason("validator", `${validator.text} is not true${problem === undefined ? "" : ` (${problem})`}`);
-  }
-  return undefined;
+/** Both must allow it; the rule and, where both want people, the count are first those of the purpose itself. */
+function stricter(own: Decision, open: Decision): Decision {
+  const codes = new Set(own.reasons.map(({ code }) => code));
+  const isPlain = open.verdict === "allow" && open.reasons.every(({ code }) => PLAIN_CODES.has(code));
+  const more = (isPlain ? [] : open.reasons).map(namedForOpen).filter(({ code }) => !codes.has(code));
+  const isSaid = isPlain || (own.rule === open.rule && more.every(({ code }) => TALLY_CODES.has(code)));
+  const says = isSaid ? [] : [AS_OPEN];
+  const wanting = own.verdict === "hold" ? own : open;
+  return {
+    verdict: RANK[open.verdict] > RANK[own.verdict] ? open.verdict : own.verdict,
+    rule: own.rule,
+    reasons: [...own.reasons, ...says, ...more],
+    approvalsNeeded: wanting.approvalsNeeded,
+    passedOver: own.passedOver,
+  };
 }
 
-function decideByRule(rule: Rule, facts: ReleaseFacts, passedOver: Decision["passedOver"]): Decision {
-  const says = reason("rule", `rule "${rule.name}" says ${rule.verdict}`);
-  if (rule.verdict === "deny") return decision("deny", rule.name, [says], passedOver);
-  const unmet = [...(rule.verdict === "hold" ? [says] : []), ...unmetRequirements(rule, facts)];
-  const asked = rule.require.approvals;
-  if (unmet.length === 0 && !asked) return decision("allow", rule.name, [says], passedOver);
-
-  // an approval that the rule asks for always counts; a hold for another reason may be lifted by others
-  const required = asked ? tally(asked, facts) : undefined;
-  const lifting = unmet.length > 0 ? tally(rule.lift ?? asked ?? { count: 1 }, facts) : undefined;
-  const open = [required, lifting].find((count) => count !== undefined && count.have < count.count);
-  if (!open) {
-    const names = [...(required?.names ?? []), ...(lifting?.names ?? [])];
-    const approved = reason("approved", `approved by ${[...new Set(names)].join(", ")}`);
-    return decision("allow", rule.name, [...unmet, approved], passedOver);
-  }
-  const wanting = reason("approvals", `${open.have} of ${open.count} approvals`);
-  return decision("hold", rule.name, [...unmet, wanting], passedOver, {
-    count: open.count,
-    of: open.of,
-    have: open.have,
-  });
-}
-
-function unmetRequirements({ require }: Rule, facts: ReleaseFacts): readonly Reason[] {
-  const unmet: Reason[] = [];
-  if (require.once_a_boot === true && facts.leasesThisBoot > 0) {
-    unmet.push(reason("once-a-boot", "the key was leased in this boot already"));
-  }
-  if (require.announced_reboot === true && facts.everLeased && facts.newBoot && !facts.rebootAnnounced) {
-    unmet.push(reason("unannounced-reboot", "the host has restarted and nobody announced it"));
-  }
-  if (require.liveness !== undefined && facts.silentMs > require.liveness) {
-    unmet.push(reason("liveness", `the host was silent for ${Math.round(facts.silentMs / 1000)} s`));
-  }
-  if (require.budget_per_day !== undefined && facts.leasesInDay >= require.budget_per_day) {
-    unmet.push(reason("budget", `${facts.leasesInDay} of ${require.budget_per_day} leases a day are used`));
-  }
-  return unmet;
-}
-
-interface Tally {
-  readonly count: number;
-  readonly of: readonly string[] | undefined;
-  readonly have: number;
-  readonly names: readonly string[];
-}
-
-/** Counts each operator once, only those who may approve, and never who asked. */
-function tally(
-  wanted: { readonly count: number; readonly of?: readonly string[] | undefined },
-  facts: ReleaseFacts,
-): Tally {
-  const names = [...new Set(facts.approvals.map((approval) => approval.operator))].filter(
-    (operator) => !facts.askers.includes(operator) && (wanted.of?.includes(operator) ?? true),
-  );
-  return { count: wanted.count, of: wanted.of, have: names.length, names };
-}
+const namedForOpen = ({ code, text }: Reason): Reason =>
+  code === "rule" ? { code: "open-rule", text: `to open, ${text}` } : { code, text };

@@ -3,17 +3,45 @@ import { ConfigError, errorMessage } from "../../core/errors.ts";
 import type { ReleaseFacts } from "./facts.ts";
 
 /**
- * What an expression can speak of. `instance.grains` are the host's own claims: a host that was taken over says what it
- * likes there.
+ * What an expression can speak of, with its types: another field, or one of another type, is refused when the policy is
+ * read. `instance.grains` are the host's own claims, and so of any type: a host that was taken over says what it likes
+ * there. `request.purpose` is its word too.
  */
-const environment = new Environment({ limits: { maxAstNodes: 500, maxDepth: 50 } })
-  .registerVariable("instance", "map")
-  .registerVariable("request", "map");
+const FIELDS = {
+  instance: { name: "string", address: "string", nodegroups: "list<string>", grains: "map<string, dyn>" },
+  request: {
+    secret: "string",
+    purpose: "string",
+    time: "google.protobuf.Timestamp",
+    newBoot: "bool",
+    everLeased: "bool",
+    rebootAnnounced: "bool",
+    leasesThisBoot: "int",
+    leasesInDay: "int",
+    silentSeconds: "int",
+    approvals: "list<string>",
+  },
+} as const;
 
-/** A compiled expression: true when the rule may match. What goes wrong at evaluation counts as false, and says why. */
+const environment = new Environment({ limits: { maxAstNodes: 500, maxDepth: 50 } })
+  .registerVariable({ name: "instance", schema: FIELDS.instance })
+  .registerVariable({ name: "request", schema: FIELDS.request });
+
+/** `has(instance.nmae)` is no type error, only never so: the library lets it pass. */
+const HAS = /\bhas\s*\(\s*(instance|request)\s*\.\s*(\w+)/gu;
+
+function assertKnown(text: string): void {
+  for (const [, variable, field = ""] of text.matchAll(HAS)) {
+    const fields = variable === "instance" ? FIELDS.instance : FIELDS.request;
+    if (!Object.hasOwn(fields, field)) throw new Error(`No such key: ${field}`);
+  }
+}
+
+/** A compiled expression: true when the rule may match. */
 export interface Validator {
   readonly text: string;
-  evaluate(facts: ReleaseFacts): { readonly holds: boolean; readonly problem?: string };
+  /** `problem`: it is neither true nor false, and why. */
+  evaluate(facts: ReleaseFacts): { readonly holds: boolean } | { readonly problem: string };
 }
 
 /** Compiles a CEL expression; throws ConfigError `bad-expression` when it does not parse or type-check. */
@@ -23,6 +51,8 @@ export function compileValidator(text: string): Validator {
     const parsed = environment.parse(text);
     const checked = parsed.check();
     if (!checked.valid) throw checked.error ?? new Error("it does not type-check");
+    if (checked.type !== "bool" && checked.type !== "dyn") throw new Error("it is neither true nor false");
+    assertKnown(text);
     run = parsed;
   } catch (cause) {
     throw new ConfigError("bad-expression", `cannot read expression "${text}": ${errorMessage(cause)}`, { cause });
@@ -32,11 +62,10 @@ export function compileValidator(text: string): Validator {
     evaluate(facts) {
       try {
         const value = run(contextOf(facts));
-        return value === true || value === false
-          ? { holds: value }
-          : { holds: false, problem: "the expression is neither true nor false" };
+        return value === true || value === false ? { holds: value } : { problem: "it is neither true nor false" };
       } catch (thrown) {
-        return { holds: false, problem: errorMessage(thrown) };
+        // the first line: what follows quotes the expression
+        return { problem: errorMessage(thrown).split("\n", 1)[0] ?? "" };
       }
     },
   };

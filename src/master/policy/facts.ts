@@ -12,8 +12,8 @@ export interface Approval {
 }
 
 /**
- * All that a release decision rests on, gathered by the master before it decides. Nothing in here comes from the host's
- * own word, except `grains`, which are its claims and marked as such wherever they are shown.
+ * All that a release decision rests on, gathered by the master before it decides. What `CLAIMED_FACTS` names is the host's
+ * own word, or rests on it, and is marked so wherever it is shown.
  */
 export interface ReleaseFacts {
   readonly minionId: string;
@@ -22,19 +22,26 @@ export interface ReleaseFacts {
   /** Pillar path of the secret. */
   readonly secret: string;
   readonly purpose: ReleasePurpose;
+  /** True for a `format` that has the master make a key: every other lease hands out one that exists. */
+  readonly makesKey: boolean;
   /** The host's address as the master's socket sees it; "" when it cannot tell, which no network rule accepts. */
   readonly address: string;
   /** Milliseconds since the epoch. */
   readonly now: number;
-  /** Leases of this secret that this host was given since its current boot began, this one left out. */
+  /** Leases of this secret for this purpose and volume in the boot that the host says it is in, this one left out. */
   readonly leasesThisBoot: number;
-  /** True until a lease in this boot: the host has started since it last held the key. */
+  /** Such leases to `open`, whatever is asked for now. */
+  readonly opensThisBoot: number;
+  /** True until a lease in this boot that was its first ever, announced, or approved although it was not. */
   readonly newBoot: boolean;
   /** Whether this host was ever given this secret before. */
   readonly everLeased: boolean;
   /** Whether an operator announced a reboot of this host and the window is still open. */
   readonly rebootAnnounced: boolean;
-  /** Longest silence of the host's signed heartbeats since its last lease, in milliseconds; 0 when it has none to miss. */
+  /**
+   * Longest silence of the host's signed heartbeats since its last lease that no rule on silence objected to, or that
+   * people approved although one did; in milliseconds, 0 when it has none to miss.
+   */
   readonly silentMs: number;
   /** Leases of this secret to this host in the 24 hours before now. */
   readonly leasesInDay: number;
@@ -44,7 +51,19 @@ export interface ReleaseFacts {
   readonly grains: JsonObject;
 }
 
+/** Facts that are the host's own word (its boot_id tells boots apart): a host that was taken over says what it likes. */
+export const CLAIMED_FACTS = [
+  "purpose",
+  "grains",
+  "newBoot",
+  "leasesThisBoot",
+  "opensThisBoot",
+] as const satisfies readonly (keyof ReleaseFacts)[];
+
 export type Verdict = "allow" | "deny" | "hold";
+
+/** Codes that say how many have approved: they come and go while a hold is one and the same. */
+export const TALLY_CODES: ReadonlySet<string> = new Set(["approvals", "approved"]);
 
 /** One named ground of a verdict. */
 export interface Reason {

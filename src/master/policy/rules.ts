@@ -9,6 +9,9 @@ const oneOrMany = (item: z.ZodType<string>) =>
   z.union([item, z.array(item).min(1)]).transform((value) => (typeof value === "string" ? [value] : value));
 const name = z.string().min(1).max(200);
 
+/** More releases a day than this are not told apart. */
+export const MAX_BUDGET = 2000;
+
 const DURATION = /^(\d+)\s*(ms|s|m|h|d)$/u;
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
@@ -53,7 +56,12 @@ const ruleSchema = z.strictObject({
       once_a_boot: z.boolean().optional(),
       announced_reboot: z.boolean().optional(),
       liveness: duration.optional(),
-      budget_per_day: z.number().int().positive().optional(),
+      budget_per_day: z
+        .number()
+        .int()
+        .positive()
+        .max(MAX_BUDGET, `a budget is at most ${MAX_BUDGET} leases a day: more are not counted`)
+        .optional(),
       approvals: approvalsSchema.optional(),
     })
     .default({}),

@@ -63,6 +63,7 @@ export class Askers {
     return {
       changes: pushes.map((push): Change => putRecord(keyOf(push), push, { ttlMs: KEEP_MS })),
       apply: () => {
+        this.#prune();
         for (const push of pushes) this.#keep(push);
       },
     };
@@ -74,6 +75,11 @@ export class Askers {
     if (!push || push.endedAt !== null) return;
     const endedAt = this.#options.now();
     this.#change({ ...push, endedAt, until: push.nextBoot === "" ? endedAt + CAUSED_MS : push.until });
+  }
+
+  /** How many jobs are remembered, over all hosts. */
+  get size(): number {
+    return [...this.#hosts.values()].reduce((sum, pushes) => sum + pushes.size, 0);
   }
 
   /** Who made this host ask now: by a job that runs in this boot, or that this boot came from. */
@@ -89,6 +95,15 @@ export class Askers {
       else if (push.nextBoot === "" && push.bootId !== bootId) {
         this.#change({ ...push, nextBoot: bootId, until: now + KEEP_MS });
       }
+    }
+  }
+
+  /** Forgets what is over, also of hosts that never ask. */
+  #prune(): void {
+    const now = this.#options.now();
+    for (const [id, pushes] of this.#hosts) {
+      for (const [jid, { until }] of pushes) if (now >= until) pushes.delete(jid);
+      if (pushes.size === 0) this.#hosts.delete(id);
     }
   }
 

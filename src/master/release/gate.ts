@@ -1,6 +1,7 @@
 import type { JsonObject } from "../../core/json.ts";
 import type { LeasePurpose } from "../../core/lease-purpose.ts";
 import { globMatcher } from "../../sls/glob.ts";
+import { settledBy } from "../policy/apply-rules.ts";
 import { decide } from "../policy/decide.ts";
 import type { Decision, Reason, ReleaseFacts } from "../policy/facts.ts";
 import type { ReleasePolicy } from "../policy/rules.ts";
@@ -21,6 +22,8 @@ export interface GateRequest {
   readonly address: string;
   readonly path: string;
   readonly purpose: LeasePurpose;
+  /** Whether it is a format for which the master makes a new key; left out, it hands out one that exists. */
+  readonly makesKey?: boolean;
   readonly device: string;
   readonly luksUuid: string;
   readonly bootId: string;
@@ -111,7 +114,7 @@ export class ReleaseGate {
     if (locked) return { verdict: "hold", reasons: [locked], retryMs: RETRY_MAX_MS, ...hashed };
 
     const policy = loaded.kind === "policy" ? loaded.policy : undefined;
-    const { decision } = this.#weigh(policy, request, at);
+    const { decision, facts } = this.#weigh(policy, request, at);
     const { reasons, rule } = decision;
     const verdict = { reasons, ...hashed, ...(rule === undefined ? {} : { rule }) };
     if (decision.verdict === "deny") return { verdict: "deny", ...verdict };
@@ -122,9 +125,11 @@ export class ReleaseGate {
       const ageMs = at - noted.hold.since;
       return { verdict: "hold", ...verdict, retryMs: Math.min(RETRY_MAX_MS, Math.max(RETRY_MIN_MS, ageMs / 4)) | 0 };
     }
-    const counted = history.reserve(request, at);
+    const counted = history.reserve(request, at, settledBy(policy, facts, decision));
     const used = holds.consume(request);
-    const changes = [...counted.changes, ...used.changes, ...windows.use(request.id, request.bootId, at)];
+    // a lease in the boot before says nothing of the one that was announced
+    const tied = facts.newBoot ? windows.use(request.id, request.bootId, at) : [];
+    const changes = [...counted.changes, ...used.changes, ...tied];
     const settle = (released: boolean) => {
       if (released) return;
       counted.cancel();
@@ -202,7 +207,7 @@ export class ReleaseGate {
 
   #facts(policy: ReleasePolicy | undefined, request: GateRequest, at: number): ReleaseFacts {
     const { history, windows, liveness, grainsOf } = this.#options;
-    const { id, path, purpose, address } = request;
+    const { id, path, purpose, address, makesKey = false } = request;
     const past: HistoryFacts = history.facts(request, at);
     const window = windows.find(id, request.bootId, at);
     return {
@@ -212,13 +217,15 @@ export class ReleaseGate {
         .map(([group]) => group),
       secret: path,
       purpose,
+      makesKey,
       address,
       now: at,
       leasesThisBoot: past.leasesThisBoot,
+      opensThisBoot: history.facts({ ...request, purpose: "open" }, at).leasesThisBoot,
       newBoot: past.newBoot,
       everLeased: past.everLeased,
-      rebootAnnounced: window !== undefined,
-      silentMs: past.everLeased ? liveness.silentMs(id, past.lastAt) : 0,
+      rebootAnnounced: window?.covers === true,
+      silentMs: past.everLeased ? liveness.silentMs(id, past.heardAt) : 0,
       leasesInDay: past.leasesInDay,
       approvals: [],
       askers: this.#askers(request, at),

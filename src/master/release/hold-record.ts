@@ -1,7 +1,7 @@
 import { canonicalJson } from "../../core/canonical-json.ts";
 import { sha256 } from "../../core/crypto/hash.ts";
 import { z } from "../../core/schema.ts";
-import type { Reason } from "../policy/facts.ts";
+import { type Reason, TALLY_CODES } from "../policy/facts.ts";
 
 const approvalSchema = z.object({
   operator: z.string(),
@@ -45,8 +45,6 @@ export function holdKey({ id, path, purpose, device }: HoldSubject): string {
     .toString("hex")
     .slice(0, 40)}`;
 }
-
-const TALLY_CODES = new Set(["approvals", "approved"]);
 
 /**
  * What a hold is about, in one hash: the rule and its reasons, apart from the count of approvals and from figures that

@@ -104,7 +104,8 @@ export class Holds {
     if (before?.reasonsHash === reasonsHash) {
       const askers = [...new Set([...before.askers, ...request.askers])];
       const hold: Hold = { ...before, reasons, needed, askers, askedAt: at };
-      const stale = at - before.askedAt >= REFRESH_MS || askers.length !== before.askers.length;
+      const isOther = needed.count !== before.needed.count || needed.of?.join() !== before.needed.of?.join();
+      const stale = isOther || at - before.askedAt >= REFRESH_MS || askers.length !== before.askers.length;
       if (stale) {
         this.#holds.set(key, hold);
         await store.write([putRecord(key, hold, { ttlMs: KEEP_MS })]);

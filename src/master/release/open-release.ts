@@ -14,7 +14,7 @@ import { addReleaseRoutes, type ReleaseRouteOptions } from "./routes.ts";
 /** What the release room needs of the master. */
 export interface ReleaseParts extends Pick<
   ReleaseRouteOptions,
-  "acceptedIds" | "grainsOf" | "lastSeen" | "mayReboot" | "secretPaths"
+  "acceptedIds" | "grainsOf" | "lastSeen" | "makesKey" | "mayReboot" | "secretPaths"
 > {
   readonly config: Pick<
     MasterConfig,

@@ -1,11 +1,10 @@
 import type { JobRequest } from "../../core/control-api.ts";
 import { AuthError } from "../../core/errors.ts";
 import { argumentsDigest, type JobStatement } from "../../core/operator-statement.ts";
-import { z } from "../../core/schema.ts";
-import { decodeRecord, putRecord } from "../store/record.ts";
 import type { Store } from "../store/store.ts";
 import type { Askers } from "./askers.ts";
 import type { Journal } from "./journal.ts";
+import type { Nonces } from "./nonces.ts";
 import { type Operators, ROOT } from "./operators.ts";
 import type { PolicyFile } from "./policy-file.ts";
 
@@ -26,35 +25,21 @@ export interface PushesOptions {
   readonly operators: Operators;
   readonly policy: Pick<PolicyFile, "current">;
   readonly askers: Askers;
+  readonly nonces: Nonces;
   /** Fingerprint of the master. */
   readonly master: string;
   readonly now: () => number;
 }
 
-const NONCES = "release/nonce/";
-const nonceSchema = z.object({ until: z.number() });
 /** How long a signed job may lie around before it reaches the master. */
 const MAX_PUSH_MS = 600_000;
-/** How much longer it is known that it was used: the clock may be set forward and back. */
-const REMEMBER_MS = 86_400_000;
 
 /** Proves who pushes a job, and notes them as those who asked for what its hosts do then. */
 export class Pushes {
   readonly #options: PushesOptions;
-  // statements that were taken: each is good for one job
-  readonly #used = new Map<string, number>();
 
-  private constructor(options: PushesOptions) {
+  constructor(options: PushesOptions) {
     this.#options = options;
-  }
-
-  /** Reads what the store knows. */
-  static async load(options: PushesOptions): Promise<Pushes> {
-    const pushes = new Pushes(options);
-    for (const entry of await options.store.list(NONCES)) {
-      pushes.#used.set(entry.key.slice(NONCES.length), decodeRecord(nonceSchema, entry).until);
-    }
-    return pushes;
   }
 
   /**
@@ -74,15 +59,13 @@ export class Pushes {
   }
 
   #signed(request: JobRequest, { statement, signature }: NonNullable<JobRequest["pushed"]>): NotePush {
-    const { operators, master, now, askers, journal } = this.#options;
+    const { operators, master, now, askers, journal, nonces } = this.#options;
     const { operator, nonce, expires } = statement;
     const refuse = (why: string) => new AuthError("bad-approval", `cannot take this from "${operator}": ${why}`);
     operators.verify(statement, signature, now(), MAX_PUSH_MS);
     if (!isAbout(statement, request, master)) throw refuse("it is about something else than this job");
-    for (const [used, until] of this.#used) if (until <= now()) this.#used.delete(used);
-    if (this.#used.has(nonce)) throw refuse("it was used before");
-    const until = expires + REMEMBER_MS;
-    this.#used.set(nonce, until);
+    if (nonces.has(nonce)) throw refuse("it was used before");
+    const used = nonces.use(nonce, expires);
     return async (job) => {
       const { changes, apply } = askers.pushed(job, operator);
       const { fun, jid, ids } = job;
@@ -90,7 +73,7 @@ export class Pushes {
       const data = { jid, fun, args, targetKind, target, hosts: [...ids], nonce, expires, signature };
       await journal(
         { kind: "job-pushed", actor: operator, subject: ids.length === 1 ? (ids[0] ?? "") : target, data },
-        [putRecord(NONCES + nonce, { until }, { ttlMs: Math.max(1, until - now()) }), ...changes],
+        [used, ...changes],
       );
       apply();
     };

@@ -8,6 +8,8 @@ const windowSchema = z.object({
   by: z.string(),
   at: z.number(),
   until: z.number(),
+  /** boot_id of the host when it was announced, which the window is not for; "" when unknown. */
+  fromBoot: z.string(),
   /** boot_id that the window was used by; "" while it is unused. One window is for one boot. */
   bootId: z.string(),
 });
@@ -29,16 +31,21 @@ export class RebootWindows {
     return windows;
   }
 
-  /** The window that covers this boot of the host, if there is one. */
-  find(id: string, bootId: string, now: number): { readonly by: string; readonly until: number } | undefined {
+  /**
+   * The window that has to do with this boot of the host, if there is one: `covers` it, or was opened during it and is for
+   * the boot to come.
+   */
+  find(id: string, bootId: string, now: number): { readonly by: string; readonly covers: boolean } | undefined {
     const window = this.#windows.get(id);
     if (!window || now < window.at || now >= window.until) return undefined;
-    return window.bootId === "" || window.bootId === bootId ? window : undefined;
+    if (window.bootId !== "" && window.bootId !== bootId) return undefined;
+    return { by: window.by, covers: window.fromBoot !== bootId };
   }
 
   /** What makes a window durable; `apply` once it is. */
-  open(ids: readonly string[], by: string, now: number, windowMs: number) {
-    const windows = ids.map((id): RebootWindow => ({ id, by, at: now, until: now + windowMs, bootId: "" }));
+  open(ids: readonly string[], by: string, now: number, windowMs: number, bootOf: (id: string) => string) {
+    const until = now + windowMs;
+    const windows = ids.map((id): RebootWindow => ({ id, by, at: now, until, fromBoot: bootOf(id), bootId: "" }));
     return {
       changes: windows.map((window) => putRecord(PREFIX + window.id, window, { ttlMs: windowMs + 1000 })),
       apply: () => {
@@ -47,10 +54,10 @@ export class RebootWindows {
     };
   }
 
-  /** Ties an open window to the boot that came through it; at once, and in the store with `changes`. */
+  /** Ties an open window to the new boot that came through it; at once, and in the store with `changes`. */
   use(id: string, bootId: string, now: number): readonly Change[] {
     const window = this.#windows.get(id);
-    if (!window || window.bootId !== "" || !this.find(id, bootId, now)) return [];
+    if (!window || window.bootId !== "" || this.find(id, bootId, now)?.covers !== true) return [];
     const used = { ...window, bootId };
     this.#windows.set(id, used);
     return [putRecord(PREFIX + id, used, { ttlMs: used.until - now + 1000 })];

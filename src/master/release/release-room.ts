@@ -18,6 +18,7 @@ import { Liveness } from "./liveness.ts";
 import { Notifier } from "../notify.ts";
 import { holdNotice } from "./hold-notice.ts";
 import { type Lock, Locks } from "./locks.ts";
+import { Nonces } from "./nonces.ts";
 import { Operators, ROOT } from "./operators.ts";
 import { PolicyFile } from "./policy-file.ts";
 import { Pushes } from "./pushes.ts";
@@ -65,6 +66,7 @@ export class ReleaseRoom {
   readonly pushes: Pushes;
   readonly #options: ReleaseRoomOptions;
   readonly #windows: RebootWindows;
+  readonly #nonces: Nonces;
   readonly #notifier: Notifier;
 
   private constructor(
@@ -74,6 +76,7 @@ export class ReleaseRoom {
       "askers" | "gate" | "holds" | "liveness" | "locks" | "operators" | "policy" | "pushes" | "revocations"
     > & {
       readonly windows: RebootWindows;
+      readonly nonces: Nonces;
       readonly notifier: Notifier;
     },
   ) {
@@ -88,6 +91,7 @@ export class ReleaseRoom {
     this.askers = parts.askers;
     this.pushes = parts.pushes;
     this.#windows = parts.windows;
+    this.#nonces = parts.nonces;
     this.#notifier = parts.notifier;
   }
 
@@ -114,7 +118,8 @@ export class ReleaseRoom {
       bootOf: options.bootOf,
       report: (error) => log.error({ err: errorMessage(error) }, "cannot note who pushed a job"),
     });
-    const pushes = await Pushes.load({ store, journal, operators, policy, askers, master, now });
+    const nonces = await Nonces.load(store, now);
+    const pushes = new Pushes({ store, journal, operators, policy, askers, nonces, master, now });
     const { holdCommand: command, holdWebhook: webhook, holdWebhookCa: webhookCa } = options;
     const report = (message: string, error: unknown) => log.warn({ err: error }, message);
     const notifier = new Notifier({ about: "hold", command, webhook, webhookCa, clock, report });
@@ -127,7 +132,7 @@ export class ReleaseRoom {
     const parts = { policy, history, holds, windows, askers, revocations, locks, liveness };
     const gate = new ReleaseGate({ ...parts, grainsOf, now, held });
     await policy.current();
-    return new ReleaseRoom(options, { ...parts, gate, operators, pushes, notifier });
+    return new ReleaseRoom(options, { ...parts, gate, operators, pushes, nonces, notifier });
   }
 
   /** See `Holds.approve`; the host is told to ask again. */
@@ -204,22 +209,29 @@ export class ReleaseRoom {
     }
   }
 
-  /** Throws AuthError `bad-approval` unless an announcement is signed by who it names, for this master and moment. */
+  /**
+   * Throws AuthError `bad-approval` unless an announcement is signed by who it names, for this master and moment, and was not
+   * taken before.
+   */
   assertAnnouncer(statement: RebootStatement, signature: string | undefined): void {
     const { clock, master } = this.#options;
     this.operators.verify(statement, signature, clock.now(), MAX_ANNOUNCE_MS);
     if (statement.master !== master) throw new AuthError("bad-approval", "cannot take this: it is for another master");
+    if (this.#nonces.has(statement.nonce)) {
+      throw new AuthError("bad-approval", `cannot take this from "${statement.operator}": it was used before`);
+    }
   }
 
   /** Opens a window in which hosts may restart. Throws AuthError `bad-approval` for a statement that is not signed. */
   async announce(ids: readonly string[], statement: RebootStatement, signature: string | undefined): Promise<number> {
-    const { clock, journal, events } = this.#options;
+    const { clock, journal, events, bootOf } = this.#options;
     const now = clock.now();
     this.assertAnnouncer(statement, signature);
-    const { operator, windowMs } = statement;
-    const { changes, apply } = this.#windows.open(ids, operator, now, windowMs);
-    const data = { hosts: [...ids], windowMs, until: now + windowMs, signature: signature ?? "" };
-    await journal({ kind: "reboot-announced", actor: operator, subject: ids.join(","), data }, changes);
+    const { operator, windowMs, nonce, expires } = statement;
+    const used = this.#nonces.use(nonce, expires);
+    const { changes, apply } = this.#windows.open(ids, operator, now, windowMs, bootOf);
+    const data = { hosts: [...ids], windowMs, until: now + windowMs, nonce, expires, signature: signature ?? "" };
+    await journal({ kind: "reboot-announced", actor: operator, subject: ids.join(","), data }, [used, ...changes]);
     apply();
     for (const id of ids) events.emit(`reboot/announced/${id}`, { id, by: operator, until: now + windowMs });
     return now + windowMs;

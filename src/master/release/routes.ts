@@ -16,7 +16,9 @@ import { LEASE_PURPOSES } from "../../core/lease-purpose.ts";
 import { z } from "../../core/schema.ts";
 import { targetMatcher } from "../../sls/target.ts";
 import { parseBody } from "../api/answer.ts";
+import { CLAIMED_FACTS } from "../policy/facts.ts";
 import type { Rule } from "../policy/rules.ts";
+import type { GateRequest } from "./gate.ts";
 import type { Hold } from "./hold-record.ts";
 import type { ReleaseRoom } from "./release-room.ts";
 
@@ -33,6 +35,8 @@ export interface ReleaseRouteOptions {
   readonly grainsOf: (id: string) => JsonObject;
   /** Pillar paths of the secrets that this minion's own compiled pillar names. Throws when its pillar is broken. */
   readonly secretPaths: (id: string) => Promise<Pick<ReadonlySet<string>, "has">>;
+  /** Whether the master would make a key for this lease. Throws when the host's pillar is broken. */
+  readonly makesKey: (asked: Pick<GateRequest, "id" | "path" | "purpose">) => Promise<boolean>;
   /** Address and boot_id of a host as it was last seen; "" when unknown. */
   readonly lastSeen: (id: string) => { readonly address: string; readonly bootId: string };
 }
@@ -69,6 +73,7 @@ const rebootSchema = z.strictObject({
     windowMs: z.number().int().min(1000).max(86_400_000),
     operator: word,
     expires: z.number(),
+    nonce: z.string().regex(/^[0-9a-f]{32}$/u),
   }),
   signature,
   force: z.boolean().optional(),
@@ -125,7 +130,7 @@ export function addReleaseRoutes(app: FastifyInstance, options: ReleaseRouteOpti
     assertMinionId(id);
     if (action === "allow") return room.allow(id, path);
     await room.revoke(id, path);
-    return { lifted: 0, denials: 0 };
+    return { lifted: 0, denials: 0, about: await revokedAbout(options, id, path) };
   });
   app.post("/v1/reboots", async ({ body }): Promise<RebootAnnounced> => {
     const { statement, signature: signed, force = false } = parseBody(rebootSchema, body);
@@ -147,6 +152,14 @@ export function addReleaseRoutes(app: FastifyInstance, options: ReleaseRouteOpti
     return { operators: operators.list() };
   });
   addPolicyRoutes(app, options);
+}
+
+/** Whether a revocation meets anything: one of a mistyped name takes nothing away. */
+async function revokedAbout(options: ReleaseRouteOptions, id: string, path: string | null) {
+  if (!options.acceptedIds().includes(id)) return "host-unknown";
+  if (path === null) return "known";
+  const refusal = await pillarRefusal(options, id, path);
+  return refusal?.code === "not-in-pillar" ? "secret-unknown" : "known";
 }
 
 /** Why a host gets no such secret whatever the release policy says; undefined when its own pillar names it. */
@@ -183,10 +196,12 @@ function addPolicyRoutes(app: FastifyInstance, options: ReleaseRouteOptions): vo
     const hold = room.holds
       .list()
       .find((one) => one.id === id && one.path === path && one.purpose === purpose && one.bootId === seen.bootId);
+    const refusal = await pillarRefusal(options, id, path);
     const request = {
       id,
       path,
       purpose,
+      makesKey: refusal === undefined && (await options.makesKey({ id, path, purpose })),
       device: hold?.device ?? "",
       luksUuid: "",
       address: address ?? hold?.address ?? seen.address,
@@ -199,9 +214,8 @@ function addPolicyRoutes(app: FastifyInstance, options: ReleaseRouteOptions): vo
       policyHash = "",
       ...rest
     } = await room.gate.explain(request, at ?? clock.now());
-    const refusal = await pillarRefusal(options, id, path);
     if (refusal) {
-      const none = { rule: null, passedOver: [], approvalsNeeded: null };
+      const none = { rule: null, claims: CLAIMED_FACTS, passedOver: [], approvalsNeeded: null };
       return { verdict: "deny", reasons: [refusal], policyHash, facts: asJson(facts) as JsonObject, ...none };
     }
     return {
@@ -209,6 +223,7 @@ function addPolicyRoutes(app: FastifyInstance, options: ReleaseRouteOptions): vo
       policyHash,
       rule: rule ?? null,
       facts: asJson(facts) as JsonObject,
+      claims: CLAIMED_FACTS,
       approvalsNeeded: approvalsNeeded ? { ...approvalsNeeded, of: approvalsNeeded.of ?? null } : null,
     };
   });

@@ -114,7 +114,9 @@ async function findKeptKey(context: GuardContext): Promise<Finding> {
     // a refusal is an answer: there may be no such key any more
     const proof = isUnanswered ? await rememberedProof(context, encrypted) : undefined;
     if (proof !== undefined && proof.version > 0) return { kind: "remembered", ...proof };
-    return { kind: "lost", why: errorMessage(error) };
+    const isDenied = error instanceof AuthError && error.code === "lease-denied";
+    const more = isDenied ? ` (\`latchkey lease list\` says why; a release policy must allow the purpose check)` : "";
+    return { kind: "lost", why: `${errorMessage(error)}${more}` };
   }
 }
 

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -95,6 +96,7 @@ const reboot = async (one: Rig, force?: true) =>
       windowMs: 60_000,
       operator: "root",
       expires: Date.now() + 60_000,
+      nonce: randomBytes(16).toString("hex"),
     },
     ...(force ? { force } : {}),
   });

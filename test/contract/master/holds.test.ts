@@ -102,12 +102,16 @@ test("lesson: OpenBao #3814, #3815 who asked cannot approve, nobody counts twice
     windowMs: 60_000,
     operator: "ann",
     expires: Date.now() + 60_000,
+    nonce: "0".repeat(32),
   };
   const minion = await connect(one);
   await expect(
     one.client.request("POST", "/v1/reboots", { statement: { ...announcement, operator: "root" } }),
   ).rejects.toMatchObject(REFUSED);
   await one.client.request("POST", "/v1/reboots", sign(announcement, keys.ann));
+  await expect(one.client.request("POST", "/v1/reboots", sign(announcement, keys.ann))).rejects.toMatchObject({
+    message: expect.stringContaining("it was used before"),
+  });
   const lease = waitingLease(minion);
   const hold = await heldNow(one);
   expect(hold.askers).toEqual(["ann"]);

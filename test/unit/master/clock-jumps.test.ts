@@ -11,6 +11,7 @@ import { Askers } from "../../../src/master/release/askers.ts";
 import type { Journal } from "../../../src/master/release/journal.ts";
 import { Liveness } from "../../../src/master/release/liveness.ts";
 import { Operators } from "../../../src/master/release/operators.ts";
+import { Nonces } from "../../../src/master/release/nonces.ts";
 import { Pushes } from "../../../src/master/release/pushes.ts";
 import { MemoryStore } from "../../../src/master/store/memory.ts";
 import { FakeSession, HandClock, quiet } from "./fakes.ts";
@@ -136,12 +137,13 @@ test("lesson: 2022-22936 a signed push is refused the second time, also when the
   await operators.add("ann", key.publicKey, clock.now());
   const askers = await Askers.load({ store, now: () => clock.now(), bootOf: () => "b", report: () => {} });
   const open = async () =>
-    Pushes.load({
+    new Pushes({
       store,
       journal,
       operators,
       policy: { current: async () => ({ kind: "none" as const, hash: "" as const }) },
       askers,
+      nonces: await Nonces.load(store, () => clock.now()),
       master: "SHA256:master",
       now: () => clock.now(),
     });

@@ -33,15 +33,20 @@ export class FakeSession implements PeerSession {
   readonly minionId: string;
   readonly identity: Identity;
   readonly address = "192.0.2.1";
-  readonly handshakeHash: Uint8Array = Buffer.alloc(32, 7);
+  readonly handshakeHash: Uint8Array;
   readonly openedAt = 0;
   readonly notices: Notice[] = [];
   reachable = true;
   isClosed = false;
 
-  constructor(minionId: string, identity: Identity = generateIdentity()) {
+  constructor(
+    minionId: string,
+    identity: Identity = generateIdentity(),
+    handshakeHash: Uint8Array = Buffer.alloc(32, 7),
+  ) {
     this.minionId = minionId;
     this.identity = identity;
+    this.handshakeHash = handshakeHash;
   }
 
   get peer() {

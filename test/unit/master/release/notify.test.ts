@@ -144,6 +144,21 @@ test("I5: a command gets the facts on standard input, and nothing in its argumen
   ).toEqual([]);
 });
 
+test("many hosts held at once are all told of, one by one or in a summary", async () => {
+  const { bodies, url } = await receiver([]);
+  const failures = start({ webhook: url });
+  for (let n = 2; n <= 500; n += 1) notifier?.tell(`web${n}`, holdNotice({ ...hold, id: `web${n}` }));
+  const named = () =>
+    bodies.flatMap((body) => {
+      const notice = JSON.parse(body) as { readonly host?: string; readonly hosts?: readonly string[] };
+      return notice.hosts ?? [notice.host ?? ""];
+    });
+  await expect.poll(() => new Set(named()).size, { timeout: 10_000 }).toBe(500);
+  expect(named()).toHaveLength(500);
+  expect(JSON.parse(bodies.at(-1) ?? "")).toMatchObject({ event: "notices-left-out", about: "hold", count: 392 });
+  expect(failures).toHaveLength(1);
+});
+
 test("a host that makes many holds is told of now and then only", async () => {
   const { bodies, url } = await receiver([]);
   start({ webhook: url });

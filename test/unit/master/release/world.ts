@@ -4,46 +4,32 @@ import { type SigningKey, signingKeyFromSeed } from "../../../../src/core/crypto
 import { generateDhKey } from "../../../../src/core/crypto/x25519.ts";
 import { LatchkeyError } from "../../../../src/core/errors.ts";
 import { generateIdentity } from "../../../../src/core/identity.ts";
+import { isLeasePurpose } from "../../../../src/core/lease-purpose.ts";
 import { type ApprovalStatement, argumentsDigest, statementBytes } from "../../../../src/core/operator-statement.ts";
 import { Secret } from "../../../../src/core/secret.ts";
 import { EventBus } from "../../../../src/master/events.ts";
 import { Leases } from "../../../../src/master/leases/leases.ts";
 import type { LeasePoint } from "../../../../src/master/leases/leases-options.ts";
+import type { Hold } from "../../../../src/master/release/hold-record.ts";
 import { ReleaseRoom } from "../../../../src/master/release/release-room.ts";
 import { MemoryStore } from "../../../../src/master/store/memory.ts";
 import { signLease } from "../../../../src/wire/lease-signature.ts";
+import type { Request } from "../../../../src/wire/messages.ts";
+import { Account, type Ask, DAY_MS } from "./account.ts";
 import { FakeSession, HandClock, openAudit, pillarNaming, quiet } from "../fakes.ts";
 
-/** Two of three lift a hold; one lease a boot and three a day are free. */
-export const POLICY = {
-  rules: [
-    {
-      name: "once",
-      require: { once_a_boot: true, budget_per_day: 3, announced_reboot: true },
-      lift: { count: 2, of: ["ann", "bob", "cid"] },
-    },
-  ],
-};
 /** Operators; `eve` may approve nothing. */
 export const NAMES = ["ann", "bob", "cid", "eve"] as const;
 /** Boots that the host asks from. */
 export const BOOTS = ["boot-a", "boot-b", "boot-c"] as const;
-const DEVICE = "/dev/vg0/data";
+/** Volumes that the host names. */
+export const DEVICES = ["/dev/vg0/data", "/dev/vg0/other"] as const;
 const PATH = "disk:password";
 /** How long an approval is good. */
 export const APPROVAL_MS = 3_600_000;
-/** Milliseconds of a day. */
-export const DAY_MS = 86_400_000;
 const MASTER = "SHA256:master";
 const identity = generateIdentity();
 const ephemeral = generateDhKey();
-
-interface Approved {
-  readonly by: string;
-  readonly key: SigningKey;
-  readonly boot: string;
-  readonly expires: number;
-}
 
 /** In place of SIGKILL: nothing of the dead master's memory is used afterwards. */
 class Died extends Error {}
@@ -55,30 +41,20 @@ class Died extends Error {}
 export class World {
   readonly clock = new HandClock();
   readonly store = new MemoryStore(this.clock);
-  readonly session = new FakeSession("web1");
   readonly keys = new Map<string, SigningKey>();
   readonly sent: { readonly statement: ApprovalStatement; readonly signature: string }[] = [];
   released = 0;
   readonly #policyPath: string;
+  readonly #account = new Account(this.clock, this.keys, BOOTS[0]);
+  readonly #requests: { readonly ask: Ask; readonly request: Request<"lease">; readonly session: FakeSession }[] = [];
+  readonly #announcements: (() => Promise<unknown>)[] = [];
+  readonly #identity = generateIdentity();
+  #session = new FakeSession("web1", this.#identity);
   #dieAt: LeasePoint | undefined;
   #room: ReleaseRoom | undefined;
   #leases: Leases | undefined;
-  // the account
-  #approved: Approved[] = [];
-  #releases: { readonly at: number; readonly boot: string }[] = [];
-  #revoked = false;
-  // a denial lasts a day at most, and until the host asks in another boot
-  #denied: { readonly boot: string; readonly until: number } | undefined;
-  #boot: string = BOOTS[0];
-  #pushes: {
-    readonly by: string;
-    readonly jid: string;
-    readonly boot: string;
-    ended?: number;
-    next?: string;
-    until: number;
-  }[] = [];
-  #announced: { readonly by: string; readonly until: number; boot: string | undefined } | undefined;
+  #hasKey = false;
+  #asked: Ask | undefined;
 
   constructor(policyPath: string) {
     this.#policyPath = policyPath;
@@ -101,7 +77,7 @@ export class World {
       holdCommand: undefined,
       holdWebhook: undefined,
       grainsOf: () => ({}),
-      bootOf: () => this.#boot,
+      bootOf: () => this.#account.boot,
       journal: async ({ kind, actor, subject, data }, changes = []) => {
         await audit.append({ at: clock.now(), kind, actor, subject, from: "", data }, changes);
       },
@@ -118,8 +94,12 @@ export class World {
       clock,
       keepMs: 1_000_000,
       compilePillar: async () => pillarNaming(PATH),
-      resolveSecret: async () => ({ secret: Secret.take(Buffer.from("a key")), version: 1, generated: true }),
-      authorize: async (facts) => room.gate.authorize(facts),
+      resolveSecret: async () => {
+        this.#hasKey = true;
+        return { secret: Secret.take(Buffer.from("a key")), version: 1, generated: true };
+      },
+      authorize: async (facts) =>
+        room.gate.authorize({ ...facts, makesKey: facts.purpose === "format" && !this.#hasKey }),
       reached: (point) => {
         if (point === this.#dieAt) throw new Died();
       },
@@ -135,63 +115,54 @@ export class World {
     this.#room?.close();
   }
 
-  async ask(boot: string, times = 1): Promise<void> {
+  async ask(ask: Ask, times = 1): Promise<void> {
     const unsigned = {
       path: PATH,
-      purpose: "open" as const,
-      device: DEVICE,
+      purpose: ask.purpose,
+      device: ask.device,
       version: 0,
       luksUuid: "",
-      bootId: boot,
+      bootId: ask.boot,
       ephemeral: ephemeral.publicKey,
     };
-    const request = signLease(unsigned, this.session.identity, this.session.handshakeHash);
+    const session = this.#session;
+    const request = signLease(unsigned, session.identity, session.handshakeHash);
+    this.#requests.push({ ask, request, session });
+    await this.#send(ask, request, times);
+  }
+
+  /** The host sends once more what it sent before; on another session it is nobody's word. */
+  async askAgain(index: number): Promise<void> {
+    const sent = this.#requests[index % Math.max(1, this.#requests.length)];
+    if (!sent) return;
+    if (sent.session === this.#session) await this.#send(sent.ask, sent.request, 1);
+    else await assert.rejects(async () => this.#leases?.lease(this.#session, sent.request));
+  }
+
+  /** The host comes back with a new session. */
+  reconnect(): void {
+    this.#session = new FakeSession("web1", this.#identity, randomBytes(32));
+  }
+
+  async #send(ask: Ask, request: Request<"lease">, times: number): Promise<void> {
+    this.#asked = ask;
     const answers = await Promise.all(
-      Array.from({ length: times }, async () => this.#leases?.lease(this.session, request)),
+      Array.from({ length: times }, async () => this.#leases?.lease(this.#session, request)),
     );
-    this.#follow(boot);
+    this.#account.follow(ask.boot);
     for (const answer of answers) {
       if (answer?.verdict !== "allow") continue;
-      this.#book(boot);
+      this.#account.book(ask);
       this.released += 1;
     }
-    if (answers.some((answer) => answer?.verdict === "hold")) this.#noteAsker(boot);
-    if (this.#denied?.boot !== boot && answers.some((answer) => answer?.verdict !== "deny")) this.#denied = undefined;
-  }
-
-  /** Who announced the reboot that a held request comes from has asked for it, also when the window is over. */
-  #noteAsker(boot: string): void {
-    const window = this.#announced;
-    const isWindow = window && this.clock.now() < window.until && (window.boot ?? boot) === boot;
-    const askers = [...this.#pushers(boot), ...(isWindow ? [window.by] : [])];
-    this.#approved = this.#approved.filter((one) => one.boot !== boot || !askers.includes(one.by));
-  }
-
-  /** A request comes from this boot: jobs of another boot that run, or ended a moment ago, led to it. */
-  #follow(boot: string): void {
-    this.#boot = boot;
-    const now = this.clock.now();
-    for (const push of this.#pushes) {
-      if (push.boot === boot || push.next !== undefined || now >= push.until) continue;
-      push.next = boot;
-      push.until = now + DAY_MS;
-    }
-  }
-
-  /** Who made the host ask in this boot. */
-  #pushers(boot: string): string[] {
-    const now = this.clock.now();
-    const led = this.#pushes.filter(({ until, next, boot: at, ended }) => {
-      return now < until && (next === boot || (at === boot && ended === undefined));
-    });
-    return led.map(({ by }) => by);
+    if (answers.some((answer) => answer?.verdict === "hold")) this.#account.held(ask);
+    if (answers.some((answer) => answer?.verdict !== "deny")) this.#account.heardNoDenial(ask);
   }
 
   /** An operator pushes a job that runs on the host from now on. */
   async push(by: string): Promise<void> {
     const key = this.keys.get(by);
     if (!key) return;
-    const jid = String(this.#pushes.length).padStart(20, "0");
     const now = this.clock.now();
     const statement = {
       what: "job" as const,
@@ -210,29 +181,25 @@ export class World {
     const note = await this.room.pushes.prove(request);
     // the same statement once more is nobody's word
     await assert.rejects(this.room.pushes.prove(request));
-    await note?.({ jid, fun: request.fun, ids: ["web1"] });
-    this.#pushes.push({ by, jid, boot: this.#boot, until: now + DAY_MS });
+    await note?.({ jid: this.#account.pushed(by), fun: request.fun, ids: ["web1"] });
   }
 
   /** The oldest job that runs returns. */
   finish(): void {
-    const push = this.#pushes.find(({ ended }) => ended === undefined);
-    if (!push) return;
-    push.ended = this.clock.now();
-    if (push.next === undefined) push.until = push.ended + 900_000;
-    this.room.askers.returned("web1", push.jid);
+    const jid = this.#account.finished();
+    if (jid !== undefined) this.room.askers.returned("web1", jid);
   }
 
   /** A request during which the master dies, before or after its record is on disk; then it starts again. */
-  async askAndDie(boot: string, at: "resolved" | "recorded"): Promise<void> {
+  async askAndDie(ask: Ask, at: "resolved" | "recorded"): Promise<void> {
     this.#dieAt = at;
     try {
-      await this.ask(boot);
+      await this.ask(ask);
     } catch (error) {
       if (!(error instanceof Died)) throw error;
       // recorded is used up, although no key left
-      this.#follow(boot);
-      if (at === "recorded") this.#book(boot);
+      this.#account.follow(ask.boot);
+      if (at === "recorded") this.#account.book(ask);
     } finally {
       this.#dieAt = undefined;
     }
@@ -244,30 +211,8 @@ export class World {
     await this.operator(name, true);
   }
 
-  /** Fails unless the account covers a release now, and books it. */
-  #book(boot: string): void {
-    const now = this.clock.now();
-    assert(!this.#revoked, "a key came out although it was revoked");
-    const isDenied = this.#denied?.boot === boot && now < this.#denied.until;
-    assert(!isDenied, "a key came out although it was denied");
-    const last = this.#releases.at(-1);
-    const isFirst = last?.boot !== boot;
-    const isAnnounced =
-      this.#announced !== undefined && now < this.#announced.until && (this.#announced.boot ?? boot) === boot;
-    const inDay = this.#releases.filter(({ at }) => at > now - DAY_MS).length;
-    const isFree = isFirst && inDay < 3 && (last === undefined || isAnnounced);
-    const who = this.#approved
-      .filter((one) => one.boot === boot && one.expires > now && this.keys.get(one.by) === one.key)
-      .filter(({ by }) => !this.#pushers(boot).includes(by))
-      .filter(({ by }) => by !== "eve" && !(isAnnounced && this.#announced?.by === by));
-    assert(isFree || new Set(who.map(({ by }) => by)).size >= 2, "a key came out without the approvals it needs");
-    this.#approved = [];
-    this.#releases.push({ at: now, boot });
-    if (this.#announced && isAnnounced) this.#announced.boot ??= boot;
-  }
-
   async approve(name: string, change: Partial<ApprovalStatement>, signer: string): Promise<void> {
-    const hold = this.room.holds.list()[0];
+    const hold = this.#hold();
     const key = this.keys.get(signer);
     if (!hold || !key) return;
     const statement: ApprovalStatement = {
@@ -288,7 +233,7 @@ export class World {
     const signature = key.sign(statementBytes(statement)).toString("hex");
     this.sent.push({ statement, signature });
     if (name === signer && Object.keys(change).length === 0) {
-      this.#approved.push({ by: name, key, boot: hold.bootId, expires: statement.expires });
+      this.#account.approved(name, key, askOf(hold), statement.expires);
     }
     await this.#tolerant(this.room.approve(statement, signature));
   }
@@ -322,27 +267,39 @@ export class World {
       target: "*",
       windowMs: 600_000,
       operator: by,
-      expires: now + 1000,
+      expires: now + 600_000,
+      nonce: randomBytes(16).toString("hex"),
     };
-    await this.room.announce(["web1"], statement, key.sign(statementBytes(statement)).toString("hex"));
-    this.#announced = { by, until: now + 600_000, boot: undefined };
+    const signature = key.sign(statementBytes(statement)).toString("hex");
+    await this.room.announce(["web1"], statement, signature);
+    this.#announcements.push(async () => this.room.announce(["web1"], statement, signature));
+    this.#account.announced(by, now + 600_000);
+  }
+
+  /** What was announced before is announced once more: that is nobody's word. */
+  async announceAgain(index: number): Promise<void> {
+    const again = this.#announcements[index % Math.max(1, this.#announcements.length)];
+    if (again) await assert.rejects(again);
   }
 
   async deny(): Promise<void> {
-    const hold = this.room.holds.list()[0];
+    const hold = this.#hold();
     if (!hold) return;
     await this.room.deny(hold.holdId);
-    this.#denied = { boot: hold.bootId, until: hold.askedAt + DAY_MS };
-    this.#approved = [];
+    this.#account.denied(askOf(hold), hold.askedAt + DAY_MS);
   }
 
   async revoke(isRevoked: boolean): Promise<void> {
     if (isRevoked) await this.room.revoke("web1", PATH);
     else await this.room.allow("web1", null);
-    this.#revoked = isRevoked;
-    this.#approved = [];
-    // what waited or was denied is forgotten with it
-    this.#denied = undefined;
+    this.#account.revoked(isRevoked);
+  }
+
+  /** What was asked for last, if it waits, or else what has waited longest. */
+  #hold(): Hold | undefined {
+    const holds = this.room.holds.list();
+    const asked = this.#asked;
+    return holds.find(({ purpose, device }) => purpose === asked?.purpose && device === asked.device) ?? holds[0];
   }
 
   async #tolerant(act: Promise<unknown>): Promise<void> {
@@ -353,3 +310,7 @@ export class World {
     }
   }
 }
+
+const askOf = ({ bootId: boot, purpose, device }: Hold): Ask => {
+  return { boot, purpose: isLeasePurpose(purpose) ? purpose : "open", device };
+};

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { generateAgeIdentityFile, parseAgeIdentityFile } from "../../../../src/core/age-identity.ts";
+import type { LeasePurpose } from "../../../../src/core/lease-purpose.ts";
 import { EventBus } from "../../../../src/master/events.ts";
 import { openSecrets } from "../../../../src/master/secrets.ts";
 import { MemoryStore } from "../../../../src/master/store/memory.ts";
@@ -28,8 +29,8 @@ async function master(node: SecretNode = { kind: "generate", file: "web1.yaml", 
     store,
     secrets,
     forget: async (id = "web1") => forgetting.forget(new FakeSession(id), asked),
-    lease: async (purpose: "open" | "format") => {
-      const resolved = await secrets.resolveSecret("web1", pillar, PATH, purpose);
+    lease: async (purpose: LeasePurpose, version = 0) => {
+      const resolved = await secrets.resolveSecret("web1", pillar, PATH, purpose, version);
       resolved?.secret.wipe();
       return resolved?.version;
     },
@@ -41,8 +42,13 @@ test("a forgotten key is leased no more, the next format gets a new one, and non
   expect(await lease("format")).toBe(1);
   expect(await forget()).toEqual({ through: 1, kept: false });
   expect(await lease("open")).toBeUndefined();
+  for (const purpose of ["check", "rotate"] as const) {
+    expect(await lease(purpose)).toBeUndefined();
+    await expect(lease(purpose, 1)).rejects.toMatchObject({ code: "version-forgotten" });
+  }
   expect(await lease("format")).toBe(2);
   expect(await lease("open")).toBe(2);
+  expect(await lease("check", 2)).toBe(2);
   const history = await secrets.history("web1", PATH);
   expect(history.map(({ version, forgotten }) => [version, forgotten])).toEqual([
     [1, true],
