@@ -4,7 +4,7 @@ import { z } from "zod";
 import { jsonItems } from "../../../src/core/json.ts";
 import { jsonObjectSchema, jsonSchema } from "../../../src/core/json-schema.ts";
 
-test("a value is JSON exactly when the schema library says so", () => {
+test("a value is JSON exactly when the schema library says so, but for prototypes as keys", () => {
   const key = fc.stringMatching(/^[a-z]{0,3}$/u);
   const anything = fc.anything({
     key,
@@ -13,9 +13,11 @@ test("a value is JSON exactly when the schema library says so", () => {
     withTypedArray: true,
     withNullPrototype: true,
   });
+  // with that name as a key it is refused here, see below
+  const json = fc.jsonValue().filter((value) => !JSON.stringify(value).includes('"__proto__"'));
   const oracle = z.json();
   fc.assert(
-    fc.property(fc.oneof(anything, fc.jsonValue()), (value) => {
+    fc.property(fc.oneof(anything, json), (value) => {
       expect(jsonSchema.safeParse(value).success).toBe(oracle.safeParse(value).success);
     }),
     { numRuns: 1000 },
