@@ -22,9 +22,8 @@ export interface StateRunOptions extends JobOptions {
   readonly execution: (fun: string) => ExecutionFunction | undefined;
 }
 
-/** Exit codes as Salt's: SLS that does not compile, states that failed. */
+/** Salt's exit code for SLS that does not compile. */
 const COMPILE_FAILED = 1;
-const STATES_FAILED = 2;
 
 /** Runs states for one job: queued behind other state runs of this machine, with fresh pillar and files. */
 export function createStateRunner(machine: Machine, options: StateRunOptions): StateRunner {
@@ -49,6 +48,12 @@ export function createStateRunner(machine: Machine, options: StateRunOptions): S
     const { engine, compiled, files, pillar } = await compileFor(what);
     if (compiled.kind === "errors") return { data: compiled.errors.map(errorText), retcode: COMPILE_FAILED };
     const { id } = config;
+    if (compiled.chunks.length === 0) {
+      const top = what.kind === "sls" ? undefined : what.kind === "top" ? what.file : "top.sls";
+      const rows = engine.noStates({ id, top, names: compiled.names, at: clock.now() });
+      for (const { comment } of Object.values(rows)) log.error({ jid, fun }, comment);
+      return { data: rows as unknown as Json, retcode: engine.retcodeOf(rows) };
+    }
     const data = await engine.runStates(
       compiled.chunks,
       {
@@ -97,7 +102,7 @@ export function createStateRunner(machine: Machine, options: StateRunOptions): S
       },
     );
     await files.prune();
-    return { data: data as unknown as Json, retcode: engine.runSucceeded(data) ? 0 : STATES_FAILED };
+    return { data: data as unknown as Json, retcode: engine.retcodeOf(data) };
   };
 
   const afterRun = async (

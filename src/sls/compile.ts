@@ -28,7 +28,12 @@ export interface KnownStates {
 
 /** The states to run in their order, or every mistake that was found, with file and line. */
 export type Compiled =
-  | { readonly kind: "chunks"; readonly chunks: readonly LowChunk[] }
+  | {
+      readonly kind: "chunks";
+      readonly chunks: readonly LowChunk[];
+      /** The SLS files that were asked for, or that the top file gives; [] when it gives none. */
+      readonly names: readonly string[];
+    }
   | { readonly kind: "errors"; readonly errors: readonly ConfigError[] };
 
 function unknownState({ state, fun, file, line }: Draft, known: KnownStates): ConfigError {
@@ -150,5 +155,5 @@ export async function compile(
   const { order, cycles } = orderStates(resolved.drafts, resolved.requisites);
   errors.push(...cycles.map((cycle) => cycleError(cycle, resolved.drafts)));
   if (errors.length > 0) return { kind: "errors", errors };
-  return { kind: "chunks", chunks: numberChunks(resolved.drafts, globals, resolved.requisites, order) };
+  return { kind: "chunks", names, chunks: numberChunks(resolved.drafts, globals, resolved.requisites, order) };
 }

@@ -1,4 +1,4 @@
-import type { StateReturn, StateRunReturn } from "../../core/state-return.ts";
+import type { StateReturn } from "../../core/state-return.ts";
 import { Decider, type Decision, type Verdict } from "../../sls/decide.ts";
 import type { LowChunk } from "../../sls/low.ts";
 import type { AnyState } from "../../states/state.ts";
@@ -8,7 +8,8 @@ import { failureComment, perform, performReaction } from "./perform.ts";
 
 const STATE_TIMEOUT_MS = 3_600_000;
 
-function startTime(ms: number): string {
+/** Time of day as Salt's rows have it. */
+export function startTime(ms: number): string {
   const at = new Date(ms);
   const two = (value: number) => String(value).padStart(2, "0");
   const micros = `${String(at.getMilliseconds()).padStart(3, "0")}000`;
@@ -232,16 +233,14 @@ export async function runStates(
   chunks: readonly LowChunk[],
   deps: EngineDeps,
   settings: RunSettings,
-): Promise<StateRunReturn> {
+): Promise<Readonly<Record<string, StateReturn>>> {
   const run = new Run(chunks, deps, settings);
   await run.all();
   return run.rows;
 }
 
-/** True when every state succeeded (or in test mode would), and there was nothing wrong with the SLS. */
-export function runSucceeded(result: StateRunReturn): boolean {
-  return (
-    !Array.isArray(result) &&
-    Object.values(result as Readonly<Record<string, StateReturn>>).every((row) => row.result !== false)
-  );
+/** Salt's exit code of a run: 2 when a state failed, or when there was none. */
+export function retcodeOf(result: Readonly<Record<string, StateReturn>>): number {
+  const rows = Object.values(result);
+  return rows.length > 0 && rows.every((row) => row.result !== false) ? 0 : 2;
 }

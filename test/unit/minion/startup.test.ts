@@ -7,6 +7,7 @@ import { HostError } from "../../../src/core/errors.ts";
 import type { Host } from "../../../src/core/host.ts";
 import type { Json, JsonObject } from "../../../src/core/json.ts";
 import { Courier } from "../../../src/minion/courier.ts";
+import type { FunctionResult } from "../../../src/minion/functions/function.ts";
 import { execute } from "../../../src/minion/execute.ts";
 import { createJobContext } from "../../../src/minion/job-context.ts";
 import { Jobs } from "../../../src/minion/jobs.ts";
@@ -51,7 +52,7 @@ afterEach(() => {
 const asked = () => host.runs.flatMap(({ argv }) => (argv[0] === "systemctl" ? [argv[1]] : []));
 
 /** One start of a minion: resolves when there is nothing more to do at the start. */
-async function start(machine: Machine): Promise<void> {
+async function start(machine: Machine, ended = () => {}): Promise<void> {
   const connection = new FakeConnection({ "job.progress": () => ({}), return: () => ({}) });
   const link = createLink(connection, systemClock, machine.random);
   const spool = await openSpool(join(directory, "returns"));
@@ -65,14 +66,18 @@ async function start(machine: Machine): Promise<void> {
     timeline: new TimelineRecorder(),
     random: () => 0,
     signal: stop.signal,
-    ended: () => {},
+    ended,
   });
 }
 
 /** One job of that minion. */
-async function run(machine: Machine, fun: string, ...args: readonly Json[]): Promise<number> {
+async function returnOf(machine: Machine, fun: string, ...args: readonly Json[]): Promise<FunctionResult> {
   const options = { jid: "20261122160000000001", fun, signal: stop.signal, waitMs: 0, progress: () => {} };
-  return (await execute({ fun, args, kwargs: {} }, createJobContext(machine, options).context)).retcode;
+  return execute({ fun, args, kwargs: {} }, createJobContext(machine, options).context);
+}
+
+async function run(machine: Machine, fun: string, ...args: readonly Json[]): Promise<number> {
+  return (await returnOf(machine, fun, ...args)).retcode;
 }
 
 const machineWith = (settings: JsonObject, pillar: JsonObject = {}, on: Host = host) =>
@@ -83,6 +88,28 @@ test.each([
   ["of which nothing is known", {}],
 ])("I9: with no startup states the target is not reached on a host %s", async (_what, pillar) => {
   await start(machineWith({ startup_states: "" }, pillar));
+  expect(await host.stat(READY)).toBeUndefined();
+  expect(asked()).toEqual([]);
+});
+
+test.each([
+  ["matches nothing", "base:\n  wbe1:\n    - up\n", 'no target of top.sls that gives an SLS matches "web1"'],
+  [
+    "gives an empty SLS",
+    "base:\n  web1:\n    - empty\n",
+    'no state is declared in "empty", which top.sls gives "web1"',
+  ],
+])("I9: a highstate whose top file %s fails, and never reaches the target", async (_what, top, reason) => {
+  writeFileSync(join(directory, "top.sls"), top);
+  writeFileSync(join(directory, "up.sls"), "up:\n  test.nop: []\n");
+  writeFileSync(join(directory, "empty.sls"), "\n");
+  const machine = machineWith({ startup_states: "highstate" }, { volumes });
+  const comment = `No states found for this minion: ${reason}`;
+  expect(await returnOf(machine, "state.highstate")).toMatchObject({
+    data: { "no_|-states_|-states_|-None": { result: false, comment } },
+    retcode: 2,
+  });
+  await expect(start(machine, () => stop.abort())).rejects.toThrow("aborted");
   expect(await host.stat(READY)).toBeUndefined();
   expect(asked()).toEqual([]);
 });
