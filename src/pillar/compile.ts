@@ -62,7 +62,7 @@ async function readSls({ files }: Tree, name: string): Promise<{ readonly path: 
     `cannot find pillar SLS "${name}": no ${base}.sls and no ${base}/init.sls`,
     {
       hint: "look for its name in the pillar's top.sls and in include lists",
-      facts: { sls: name },
+      facts: { sls: name, file: `${base}.sls` },
     },
   );
 }

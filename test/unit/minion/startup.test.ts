@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { systemClock } from "../../../src/core/clock.ts";
-import { HostError } from "../../../src/core/errors.ts";
+import { ConfigError, HostError } from "../../../src/core/errors.ts";
 import type { Host } from "../../../src/core/host.ts";
 import type { Json, JsonObject } from "../../../src/core/json.ts";
 import { Courier } from "../../../src/minion/courier.ts";
@@ -121,6 +121,20 @@ test("I9: with no startup states it is reached when the declared volumes are pro
   await start(machine);
   expect(await host.stat(READY)).toBeDefined();
   expect(asked()).toEqual(["start"]);
+});
+
+test("I9: with no startup states a broken pillar is asked for again, and the target reached when it is mended", async () => {
+  const machine = machineWith({ startup_states: "", startup_retry_min: 0.001 }, { volumes });
+  setMounts(host, MOUNTED);
+  let broken = 2;
+  const pillar: Machine["backing"]["pillar"] = async (patience) => {
+    broken -= 1;
+    if (broken >= 0) throw new ConfigError("pillar-broken", "bad yaml (app.sls line 2)");
+    return machine.backing.pillar(patience);
+  };
+  await start({ ...machine, backing: { ...machine.backing, pillar } });
+  expect(broken).toBe(-1);
+  expect(await host.stat(READY)).toBeDefined();
 });
 
 test("I9: a volume that was stopped stays so: the target with it, also when the minion begins anew", async () => {
