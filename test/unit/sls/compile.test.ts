@@ -70,6 +70,29 @@ test("use copies what is not set, never names or requisites", async () => {
   expect(compiled).toMatchObject({ chunks: [{}, { params: { name: "y", cwd: "/", runas: "you" }, requisites: [] }] });
 });
 
+test.each([
+  ["unless: 'true'", { unless: ["true"] }],
+  ["onlyif: 'false'", { onlyif: ["false"] }],
+  ["creates: /x", { creates: ["/x"] }],
+  ["check_cmd: 'true'", { checkCmd: ["true"] }],
+  ["failhard: true", { failhard: true }],
+  ["retry: {attempts: 3, interval: 1}", { retry: { attempts: 3, intervalMs: 1000, until: true, splayMs: 0 } }],
+])("use copies guards too: %s", async (guard, expected) => {
+  const base = `x:\n  cmd.run:\n    - ${guard}\n`;
+  const copied = await compileFiles({ "a.sls": `${base}y:\n  cmd.run:\n    - use: [cmd: x]\n` });
+  expect(copied).toMatchObject({ chunks: [expected, expected] });
+  const turned = await compileFiles({
+    "a.sls": `${base}    - use_in: [cmd: y]\n    - require: [cmd: z]\ny:\n  cmd.run: []\nz:\n  cmd.run: []\n`,
+  });
+  const chunks = turned.kind === "chunks" ? turned.chunks : [];
+  expect(chunks.find(({ id }) => id === "y")).toMatchObject({ ...expected, requisites: [] });
+});
+
+test("what use copies gives way to the state's own guard", async () => {
+  const text = "x:\n  cmd.run:\n    - unless: a\ny:\n  cmd.run:\n    - unless: b\n    - use: [cmd: x]\n";
+  expect(await compileFiles({ "a.sls": text })).toMatchObject({ chunks: [{}, { unless: ["b"] }] });
+});
+
 test("pillar values reach parameters", async () => {
   const compiled = await compileFiles({ "a.sls": "x:\n  cmd.run:\n    - name: {{pillar.word}}\n" }, { word: "hello" });
   expect(compiled).toMatchObject({ chunks: [{ name: "hello", line: 2 }] });
