@@ -1,11 +1,10 @@
 import type { Clock } from "../core/clock.ts";
 import { errorMessage } from "../core/errors.ts";
 import type { Logger } from "../core/log.ts";
+import { boundedReturn } from "./bounded-return.ts";
 import type { Link } from "./link.ts";
 import type { JobReturn, Spool } from "./spool.ts";
 
-/** Largest return that is sent whole: a frame has 8 MiB. */
-const MAX_DATA_BYTES = 6 * 1024 * 1024;
 const RETRY_MIN_MS = 1000;
 const RETRY_MAX_MS = 60_000;
 
@@ -33,7 +32,7 @@ export class Courier {
    * sent on its own time.
    */
   async keep(entry: JobReturn): Promise<boolean> {
-    const failure = await this.#spool.put(bounded(entry));
+    const failure = await this.#spool.put(boundedReturn(entry));
     if (failure) {
       const { jid, fun } = entry;
       this.#log.error(
@@ -103,11 +102,4 @@ export class Courier {
     }
     return refused;
   }
-}
-
-function bounded(entry: JobReturn): JobReturn {
-  const bytes = Buffer.byteLength(JSON.stringify(entry.data));
-  if (bytes <= MAX_DATA_BYTES) return entry;
-  const text = `the return has ${bytes} bytes, more than ${MAX_DATA_BYTES}: not sent`;
-  return { ...entry, data: entry.fun.startsWith("state.") ? [text] : text };
 }
