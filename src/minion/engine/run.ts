@@ -4,9 +4,10 @@ import type { LowChunk } from "../../sls/low.ts";
 import type { AnyState } from "../../states/state.ts";
 import { withDeadline } from "./deadline.ts";
 import type { EngineDeps, Row, RunSettings } from "./deps.ts";
-import { failureComment, perform, performReaction } from "./perform.ts";
+import { failureComment, perform, type Performance, performReaction } from "./perform.ts";
 
 const STATE_TIMEOUT_MS = 3_600_000;
+const NONE_PENDING = { pendingOn: undefined, pendingAfter: undefined };
 
 /** Time of day as Salt's rows have it. */
 export function startTime(ms: number): string {
@@ -36,6 +37,7 @@ class Run {
   readonly #prerequired: number[][];
   readonly #decider: Decider;
   #number = 0;
+  #lastPending: string | undefined;
 
   constructor(chunks: readonly LowChunk[], deps: EngineDeps, settings: RunSettings) {
     this.#chunks = chunks;
@@ -84,8 +86,12 @@ class Run {
     return row;
   }
 
-  /** Id of a state that this one depends on and that would change, in test mode. */
-  #pendingOn({ requisites }: LowChunk): string | undefined {
+  /** Ids of states that would change, in test mode: one that this state depends on, and the last before it. */
+  #pendingOn({ requisites }: LowChunk): Pick<Performance, "pendingAfter" | "pendingOn"> {
+    return { pendingOn: this.#required(requisites), pendingAfter: this.#lastPending };
+  }
+
+  #required(requisites: LowChunk["requisites"]): string | undefined {
     for (const { kind, targets } of requisites) {
       if (kind === "listen" || kind === "prereq") continue;
       const target = targets.findLast((index) => this.#verdicts[index]?.result === null);
@@ -99,10 +105,10 @@ class Run {
     const state = this.#states.get(name);
     if (!state) return { result: false, changes: {}, comment: `there is no state "${name}"`, ran: true };
     const { signal, stateTimeoutMs = STATE_TIMEOUT_MS } = this.#settings;
-    const pendingOn = test ? this.#pendingOn(chunk) : undefined;
+    const pending = test ? this.#pendingOn(chunk) : NONE_PENDING;
     try {
       return await withDeadline(this.#deps.clock, stateTimeoutMs, signal, (inner) =>
-        perform(chunk, state, { test, signal: inner, watchFired, pendingOn }, this.#deps),
+        perform(chunk, state, { test, signal: inner, watchFired, ...pending }, this.#deps),
       );
     } catch (thrown) {
       return { result: false, changes: {}, comment: failureComment(thrown), ran: true };
@@ -163,6 +169,7 @@ class Run {
   async #settle(index: number, chunk: LowChunk, work: () => Promise<Row>): Promise<Row> {
     const row = await this.#timed(chunk, { id: chunk.id, fun: chunk.fun }, work);
     this.#verdicts[index] = verdictOf(row);
+    if (row.result === null) this.#lastPending = chunk.id;
     return row;
   }
 
@@ -204,7 +211,7 @@ class Run {
     }
     try {
       return await withDeadline(this.#deps.clock, stateTimeoutMs, signal, (inner) =>
-        performReaction(chunk, state, { test, signal: inner, watchFired: true, pendingOn: undefined }, this.#deps),
+        performReaction(chunk, state, { test, signal: inner, watchFired: true, ...NONE_PENDING }, this.#deps),
       );
     } catch (thrown) {
       return { result: false, changes: {}, comment: failureComment(thrown), ran: true };
