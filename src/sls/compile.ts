@@ -134,7 +134,7 @@ export async function compile(
   const drafted = draftStates(merged.declarations);
   const resolved = resolveRequisites(sortDrafts(drafted.drafts));
   const globals = resolved.drafts.map((draft) =>
-    readGlobals(draft, ({ key, line, value }, why) => {
+    readGlobals(draft, known.params(`${draft.state}.${draft.fun}`), ({ key, line, value }, why) => {
       errors.push(
         configErrorAt(
           "bad-sls",
