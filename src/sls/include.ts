@@ -1,9 +1,10 @@
 import { ConfigError } from "../core/errors.ts";
 import { SLS_NAME } from "../core/ids.ts";
-import { readSls, type SlsFile } from "./high.ts";
+import { readSls, type SlsFile, type Written } from "./high.ts";
 import { configErrorAt } from "./located-error.ts";
 import type { RenderContext, SlsSource } from "./low.ts";
-import { renderSls } from "./render.ts";
+import { renderSlsLines } from "./render.ts";
+import { utf8Text } from "../core/utf8-text.ts";
 
 /** Where an SLS was asked for, for messages. */
 interface Asker {
@@ -32,11 +33,11 @@ function resolveInclude(name: string, from: SlsFile): string | undefined {
   return SLS_NAME.test(full) ? full : undefined;
 }
 
-async function readFirst(source: SlsSource, sls: string): Promise<{ file: string; text: string } | undefined> {
+async function readFirst(source: SlsSource, sls: string): Promise<{ file: string; bytes: Uint8Array } | undefined> {
   const path = sls.replaceAll(".", "/");
   for (const file of [`${path}.sls`, `${path}/init.sls`]) {
     const bytes = await source.read(file);
-    if (bytes) return { file, text: Buffer.from(bytes).toString("utf8") };
+    if (bytes) return { file, bytes };
   }
   return undefined;
 }
@@ -69,9 +70,9 @@ class Loader {
       this.#missing(sls, asker);
       return;
     }
-    const rendered = this.#render(found.text, found.file);
-    if (rendered === undefined) return;
-    const { parsed, errors } = readSls(rendered, sls, found.file);
+    const written = this.#read(found.bytes, found.file);
+    if (written === undefined) return;
+    const { parsed, errors } = readSls(written, sls, found.file);
     this.errors.push(...errors);
     for (const { name, line } of parsed.includes) {
       const full = resolveInclude(name, parsed);
@@ -81,9 +82,10 @@ class Loader {
     this.files.push(parsed);
   }
 
-  #render(text: string, file: string): string | undefined {
+  #read(bytes: Uint8Array, file: string): Written | undefined {
     try {
-      return renderSls(text, file, this.#context);
+      const text = utf8Text(bytes, file);
+      return { text, ...renderSlsLines(text, file, this.#context) };
     } catch (thrown) {
       if (!(thrown instanceof ConfigError)) throw thrown;
       this.errors.push(thrown);

@@ -42,7 +42,7 @@ export interface LowChunk {
   readonly state: string;
   readonly fun: string;
   readonly name: string;
-  /** Where it was written; `line` counts from 1 in the rendered text. */
+  /** Where it was written; `line` counts from 1 in the file as it is, before it is rendered. */
   readonly file: string;
   readonly line: number;
   /** Parameters for the state's schema, `name` included, without requisites and the global keywords. */

@@ -4,7 +4,7 @@ import { compile, type Compiled } from "../../../src/sls/compile.ts";
 import { STATES } from "../../../src/states/registry.ts";
 import { catalogueOf } from "../../../src/states/validate.ts";
 
-async function compileFiles(files: Readonly<Record<string, string>>, pillar = {}): Promise<Compiled> {
+async function compileFiles(files: Readonly<Record<string, string | Buffer>>, pillar = {}): Promise<Compiled> {
   const source = {
     read: async (path: string) => (Object.hasOwn(files, path) ? Buffer.from(files[path] ?? "") : undefined),
   };
@@ -12,8 +12,8 @@ async function compileFiles(files: Readonly<Record<string, string>>, pillar = {}
   return compile({ kind: "sls", names: ["a"] }, source, context, catalogueOf(STATES));
 }
 
-async function errorsOf(files: Readonly<Record<string, string>>) {
-  const compiled = await compileFiles(files);
+async function errorsOf(files: Readonly<Record<string, string | Buffer>>, pillar = {}) {
+  const compiled = await compileFiles(files, pillar);
   return compiled.kind === "errors" ? compiled.errors : [];
 }
 
@@ -38,6 +38,39 @@ test.each([
     expect(errors[0]?.facts).toMatchObject({ file: "a.sls", line });
   },
 );
+
+const LOOP = "{{#each pillar.names}}\n{{this}}:\n  test.nop: []\n{{/each}}\n";
+
+test.each<[string, string, number]>([
+  ["a block that is taken", "{{#if pillar.yes}}\nx:\n  test.nop: []\n{{/if}}\ny:\n  test.nopp: []\n", 6],
+  ["a block that is not", "{{#if pillar.no}}\nx:\n  test.nop: []\n{{/if}}\ny:\n  test.nopp: []\n", 6],
+  ["an else", "{{#if pillar.no}}\nx: test.nop\n{{else}}\ny:\n  test.nopp: []\n{{/if}}\n", 5],
+  ["a loop", `${LOOP}y:\n  test.nopp: []\n`, 6],
+  [
+    "a loop inside of a loop",
+    `{{#each pillar.names}}\n{{#if ../pillar.no}}\n{{/if}}\n{{/each}}\ny:\n  test.nopp: []\n`,
+    6,
+  ],
+  ["inside of a loop", "{{#each pillar.names}}\n{{this}}:\n  test.nopp: []\n{{/each}}\n", 3],
+  ["a comment", "{{!-- one\ntwo --}}\ny:\n  test.nopp: []\n", 4],
+  ["a value of several lines", "x:\n  cmd.run:\n    - name: {{json pillar.text}}\ny:\n  test.nopp: []\n", 5],
+  ["blank lines and marks of whitespace", "\n\n{{#if pillar.yes~}}\n\n\ny:\n  test.nopp: []\n{{~/if}}\n", 7],
+  ["an argument", `${LOOP}y:\n  cmd.run:\n    - cwdd: /\n`, 7],
+  ["a requisite", `${LOOP}y:\n  test.nop:\n    - require_in: [test: none]\n`, 7],
+  ["an include", `${LOOP}include:\n  - none\n`, 6],
+  ["broken YAML", `${LOOP}y:\n  test.nop: [\n`, 6],
+  ["no map", `${LOOP}y:\n  - oops\n`, 5],
+])("behind %s the line is that of the file as it is written", async (_what, text, line) => {
+  const pillar = { yes: true, no: false, names: ["p", "q", "r"], text: "one\ntwo" };
+  const [error] = await errorsOf({ "a.sls": text }, pillar);
+  expect(error?.facts).toMatchObject({ file: "a.sls", line });
+});
+
+test("text that is not UTF-8 is refused with its line", async () => {
+  const text = Buffer.from("x:\n  cmd.run:\n    - name: echo caf\u00e9\n", "latin1");
+  const [error] = await errorsOf({ "a.sls": text });
+  expect(error).toMatchObject({ code: "not-utf8", facts: { file: "a.sls", line: 3 } });
+});
 
 test("all mistakes are told at once, in every file", async () => {
   const errors = await errorsOf({
