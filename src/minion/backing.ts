@@ -65,6 +65,8 @@ export function localBacking(options: {
 }): Backing {
   const roots = openRoots(options.fileRoots);
   const files: FileClient = {
+    roots: options.fileRoots.join(", "),
+    paths: async () => (await roots.list()).map(({ path }) => path),
     read: async (path) => (isRelativePath(path) ? roots.read(path) : undefined),
     source: async (url) => {
       const bytes = await roots.read(sourcePath(url));

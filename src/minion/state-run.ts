@@ -3,6 +3,7 @@ import type { SlsSource } from "../sls/low.ts";
 import type { ExecutionFunction } from "./engine/deps.ts";
 import { errorText } from "./error-text.ts";
 import { type FunctionResult, ok } from "./functions/function.ts";
+import { functionNames } from "./functions/registry.ts";
 import type { JobOptions } from "./job-context.ts";
 import type { Leases } from "./lease.ts";
 import type { Patience } from "./link.ts";
@@ -39,7 +40,10 @@ export function createStateRunner(machine: Machine, options: StateRunOptions): S
     const engine = await loading;
     const wanted = what.kind === "sls" ? what : ({ kind: "highstate" } as const);
     const context = { id: config.id, grains, pillar };
-    const compiled = await engine.compile(wanted, topSource(what, files), context, engine.known);
+    const compiled = await engine.compile(wanted, topSource(what, files), context, {
+      ...engine.known,
+      functions: functionNames(),
+    });
     moment("compiled");
     return { engine, compiled, files, pillar };
   };
@@ -159,5 +163,5 @@ export function createStateRunner(machine: Machine, options: StateRunOptions): S
 /** Another top file stands in for `top.sls`. */
 function topSource(what: StateSelection, files: SlsSource): SlsSource {
   if (what.kind !== "top") return files;
-  return { read: (path) => files.read(path === "top.sls" ? what.file : path) };
+  return { ...files, read: (path) => files.read(path === "top.sls" ? what.file : path) };
 }

@@ -3,6 +3,8 @@ import { SLS_NAME } from "../core/ids.ts";
 import { readSls, type SlsFile, type Written } from "./high.ts";
 import { configErrorAt } from "./located-error.ts";
 import type { RenderContext, SlsSource } from "./low.ts";
+import { withJinjaHint } from "./jinja-hint.ts";
+import { didYouMean } from "./nearest.ts";
 import { renderSlsLines } from "./render.ts";
 import { utf8Text } from "../core/utf8-text.ts";
 
@@ -54,12 +56,22 @@ class Loader {
     this.#context = context;
   }
 
-  #missing(sls: string, asker: Asker | undefined): void {
-    const why = `cannot find SLS "${sls}" in the file roots`;
+  async #missing(sls: string, asker: Asker | undefined): Promise<void> {
+    const guess = didYouMean(sls, await this.#known());
+    const why = `cannot find SLS "${sls}" in ${this.#source.roots ?? "the file roots"}${guess}`;
     const hint = `it would be ${sls.replaceAll(".", "/")}.sls or ${sls.replaceAll(".", "/")}/init.sls`;
     this.errors.push(
       asker ? configErrorAt("sls-missing", why, asker, sls, { hint }) : new ConfigError("sls-missing", why, { hint }),
     );
+  }
+
+  /** Names of every SLS in the roots. */
+  async #known(): Promise<readonly string[]> {
+    const paths = (await this.#source.paths?.()) ?? [];
+    return paths.flatMap((path) => {
+      const name = /^(.+?)(?:\/init)?\.sls$/u.exec(path)?.[1]?.replaceAll("/", ".");
+      return name === undefined || name === "top" ? [] : [name];
+    });
   }
 
   async load(sls: string, asker?: Asker): Promise<void> {
@@ -67,16 +79,16 @@ class Loader {
     this.#begun.add(sls);
     const found = SLS_NAME.test(sls) ? await readFirst(this.#source, sls) : undefined;
     if (!found) {
-      this.#missing(sls, asker);
+      await this.#missing(sls, asker);
       return;
     }
     const written = this.#read(found.bytes, found.file);
     if (written === undefined) return;
     const { parsed, errors } = readSls(written, sls, found.file);
-    this.errors.push(...errors);
+    this.errors.push(...errors.map((error) => withJinjaHint(error, written.text)));
     for (const { name, line } of parsed.includes) {
       const full = resolveInclude(name, parsed);
-      if (full === undefined) this.#missing(name, { file: found.file, line });
+      if (full === undefined) await this.#missing(name, { file: found.file, line });
       else await this.load(full, { file: found.file, line });
     }
     this.files.push(parsed);
@@ -88,7 +100,7 @@ class Loader {
       return { text, ...renderSlsLines(text, file, this.#context) };
     } catch (thrown) {
       if (!(thrown instanceof ConfigError)) throw thrown;
-      this.errors.push(thrown);
+      this.errors.push(withJinjaHint(thrown, Buffer.from(bytes).toString("utf8")));
       return undefined;
     }
   }

@@ -60,6 +60,10 @@ export interface LowChunk {
 export interface SlsSource {
   /** A file by its path below the roots, such as `luks/init.sls`; undefined when there is none. */
   read(path: string): Promise<Uint8Array | undefined>;
+  /** Where that is, in words, for messages. */
+  readonly roots?: string;
+  /** Paths of every file there, for "did you mean"; left out where that is not known. */
+  readonly paths?: () => Promise<readonly string[]>;
 }
 
 /** What templates and top files see. */

@@ -2,6 +2,7 @@ import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, type Node, parseA
 import { ConfigError } from "../core/errors.ts";
 import type { Json } from "../core/json.ts";
 import { configErrorAt, lastWrittenLine, quoteLine } from "./located-error.ts";
+import { didYouMean } from "./nearest.ts";
 import { resolvePlain } from "./yaml-scalar.ts";
 
 /** A node that carries a tag of the file's own, such as `!secret`. */
@@ -141,7 +142,9 @@ class Reader {
       throw this.error(`tag "${written}" is not allowed`, start);
     }
     const resolve = tag === "" ? undefined : this.#options.tags?.[tag];
-    if (tag !== "" && !resolve) throw this.error(`unknown tag "${tag}"`, start);
+    if (tag !== "" && !resolve) {
+      throw this.error(`unknown tag "${tag}"${didYouMean(tag, Object.keys(this.#options.tags ?? {}))}`, start);
+    }
     const from = tag === "" ? start : this.#tagOffset(at, start);
     const [kind, value] = this.#plainContent(node, path, start, { tag, from, core, bare: written === "" });
     if (!resolve) return value;

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { compile, type Compiled } from "../../../src/sls/compile.ts";
+import { compile, type Compiled, type Wanted } from "../../../src/sls/compile.ts";
 import { STATES } from "../../../src/states/registry.ts";
 import { catalogueOf } from "../../../src/states/validate.ts";
 
@@ -64,6 +64,43 @@ test.each<[string, string, number]>([
   const pillar = { yes: true, no: false, names: ["p", "q", "r"], text: "one\ntwo" };
   const [error] = await errorsOf({ "a.sls": text }, pillar);
   expect(error?.facts).toMatchObject({ file: "a.sls", line });
+});
+
+test("a guard that calls an unknown function is refused before anything runs", async () => {
+  const source = {
+    read: async (path: string) =>
+      path === "a.sls" ? Buffer.from("x:\n  test.nop:\n    - unless:\n      - fun: test.pnig\n") : undefined,
+  };
+  const known = { ...catalogueOf(STATES), functions: ["test.ping", "file.file_exists"] };
+  const context = { id: "m1", grains: {}, pillar: {} };
+  const compiled = await compile({ kind: "sls", names: ["a"] }, source, context, known);
+  expect(compiled).toMatchObject({ errors: [{ code: "unknown-function", facts: { file: "a.sls", line: 3 } }] });
+  expect(compiled.kind === "errors" && compiled.errors[0]?.message).toContain('"test.pnig", did you mean "test.ping"?');
+});
+
+test("a missing SLS or top file names the roots, and the SLS that was probably meant", async () => {
+  const source = {
+    read: async (path: string) => (path === "a.sls" ? Buffer.from("include: [cycl]\n") : undefined),
+    roots: "/srv/states",
+    paths: async () => ["a.sls", "cyc/init.sls", "cyc/x.txt"],
+  };
+  const context = { id: "m1", grains: {}, pillar: {} };
+  const messages = async (wanted: Wanted) => {
+    const compiled = await compile(wanted, source, context, catalogueOf(STATES));
+    return compiled.kind === "errors" ? compiled.errors.map(({ message }) => message).join() : "";
+  };
+  expect(await messages({ kind: "sls", names: ["a"] })).toMatch(/"cycl" in \/srv\/states, did you mean "cyc"\?/u);
+  expect(await messages({ kind: "highstate" })).toContain("there is no top.sls in /srv/states");
+});
+
+test.each([
+  "{% if true %}\nx: test.nop\n{% endif %}\n",
+  "x:\n  cmd.run:\n    - name: {{ pillar['x'] }}\n",
+  "x:\n  cmd.run:\n    - name: {{ pillar.get('x', 'y') }}\n",
+])("what is written in Jinja gets a hint: %j", async (text) => {
+  const [error] = await errorsOf({ "a.sls": text });
+  expect(error?.hint).toMatch(/looks like Jinja: templates are handlebars/u);
+  expect((await errorsOf({ "a.sls": "x: [\n" }))[0]?.hint).toBeUndefined();
 });
 
 test("text that is not UTF-8 is refused with its line", async () => {
