@@ -2,7 +2,7 @@ import { systemClock } from "../src/core/clock.ts";
 import { BugError } from "../src/core/errors.ts";
 import { createHost } from "../src/minion/host.ts";
 import type { EngineDeps } from "../src/minion/engine/deps.ts";
-import { runStates, runSucceeded } from "../src/minion/engine/run.ts";
+import { retcodeOf, runStates } from "../src/minion/engine/run.ts";
 import { compile } from "../src/sls/compile.ts";
 import { STATES } from "../src/states/registry.ts";
 import { catalogueOf } from "../src/states/validate.ts";
@@ -71,7 +71,7 @@ async function runOnce(files: Files): Promise<number> {
   const compiled = await compile({ kind: "sls", names: ["a"] }, source, context, catalogueOf(STATES));
   if (compiled.kind === "errors") throw new BugError("bench", compiled.errors.map(({ message }) => message).join("; "));
   const result = await runStates(compiled.chunks, benchDeps(), { test: false, signal: new AbortController().signal });
-  if (!runSucceeded(result)) throw new BugError("bench", "a state failed");
+  if (!(retcodeOf(result) === 0)) throw new BugError("bench", "a state failed");
   return performance.now() - from;
 }
 

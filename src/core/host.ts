@@ -34,6 +34,8 @@ export interface RunResult {
   readonly stderr: string;
   readonly durationMs: number;
   readonly truncated: boolean;
+  /** The last 8 KiB of standard output when it was cut; never of a secret. */
+  readonly stdoutTail?: string;
   readonly pid: number;
   /** What the command wrote, when `secretStdout` was asked for and there was any. */
   readonly secret?: Secret;

@@ -18,6 +18,3 @@ export interface StateReturn {
   /** Set when unless, onlyif or creates skipped the state. */
   readonly skip_watch?: boolean;
 }
-
-/** The return of a state run: `<state>_|-<id>_|-<name>_|-<function>` to result; or a list of compile errors. */
-export type StateRunReturn = Readonly<Record<string, StateReturn>> | readonly string[];

@@ -295,6 +295,7 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
     events,
     endpoint,
     compilePillar: compile,
+    log,
     heartbeatMs,
     now,
   };

@@ -1,5 +1,6 @@
-import { AuthError, errorMessage } from "../core/errors.ts";
+import { AuthError, ConfigError, errorMessage } from "../core/errors.ts";
 import type { JsonObject } from "../core/json.ts";
+import type { Logger } from "../core/log.ts";
 import { VERSION } from "../core/version.ts";
 import type { MasterEndpoint, MasterHandlers, PeerSession } from "../wire/endpoints.ts";
 import type { Method, Request, Response } from "../wire/messages.ts";
@@ -44,6 +45,7 @@ export interface RequestRooms {
   readonly events: EventBus;
   readonly endpoint: () => Pick<MasterEndpoint, "fleetKey">;
   readonly compilePillar: (id: string, grains: JsonObject) => Promise<JsonObject>;
+  readonly log: Pick<Logger, "warn">;
   readonly heartbeatMs: number;
   readonly now: () => number;
 }
@@ -79,6 +81,12 @@ export function minionHandlers(rooms: RequestRooms): MasterHandlers {
       events.emit(`session/down/${session.minionId}`, { id: session.minionId });
     },
   };
+}
+
+/** What a minion may know of a mistake in its pillar: where it is, never the text. */
+function placeOf({ code, facts }: ConfigError) {
+  const { file, line } = facts;
+  return { kind: code, ...(typeof file === "string" ? { file } : {}), ...(typeof line === "number" ? { line } : {}) };
 }
 
 function requestHandlers(rooms: RequestRooms): Handlers {
@@ -126,8 +134,11 @@ function requestHandlers(rooms: RequestRooms): Handlers {
       try {
         return { pillar: { ...(await rooms.compilePillar(id, hosts.grains(id) ?? {})) } };
       } catch (error) {
-        events.emit(`pillar/failed/${id}`, { id, reason: errorMessage(error) });
-        throw error;
+        const reason = errorMessage(error);
+        events.emit(`pillar/failed/${id}`, { id, reason });
+        if (!(error instanceof ConfigError)) throw error;
+        rooms.log.warn({ id, reason }, "the pillar of a minion cannot be compiled");
+        return { broken: placeOf(error) };
       }
     },
     "files.list": async () => files.list(),

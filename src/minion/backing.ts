@@ -9,6 +9,7 @@ import { isRelativePath, openRoots } from "../sls/file-roots.ts";
 import { createFileClient, type FileClient, sourcePath } from "./files.ts";
 import { createLeases, type LeaseOptions, type Leases } from "./lease.ts";
 import type { Link, Patience } from "./link.ts";
+import { fetchPillar } from "./pillar.ts";
 
 /** Where a run gets its pillar, files and keys from. */
 export interface Backing {
@@ -43,7 +44,7 @@ export interface MasterBackingOptions {
 export function masterBacking(options: MasterBackingOptions): Backing {
   const { host, link, cacheDir } = options;
   return {
-    pillar: async (patience) => (await link.ask("pillar", {}, patience)).pillar,
+    pillar: async (patience) => fetchPillar(link, patience),
     files: (patience) => createFileClient(host, link, cacheDir, patience, options.log),
     leases: ({ waitMs, signal, onWait }) =>
       createLeases({ ...options, waitMs, signal, onWait: (reason) => onWait?.(reason) }),
@@ -64,6 +65,8 @@ export function localBacking(options: {
 }): Backing {
   const roots = openRoots(options.fileRoots);
   const files: FileClient = {
+    roots: options.fileRoots.join(", "),
+    paths: async () => (await roots.list()).map(({ path }) => path),
     read: async (path) => (isRelativePath(path) ? roots.read(path) : undefined),
     source: async (url) => {
       const bytes = await roots.read(sourcePath(url));

@@ -1,15 +1,10 @@
 import type { Clock } from "../core/clock.ts";
 import { errorMessage } from "../core/errors.ts";
-import { jsonItems } from "../core/json.ts";
 import type { Logger } from "../core/log.ts";
-import { MAX_ITEMS } from "../wire/limits.ts";
+import { boundedReturn } from "./bounded-return.ts";
 import type { Link } from "./link.ts";
 import type { JobReturn, Spool } from "./spool.ts";
 
-/** Largest return that is sent whole: a frame has 8 MiB. */
-const MAX_DATA_BYTES = 6 * 1024 * 1024;
-/** The rest is for what is around the data. */
-const MAX_DATA_ITEMS = MAX_ITEMS - 100;
 const RETRY_MIN_MS = 1000;
 const RETRY_MAX_MS = 60_000;
 
@@ -37,7 +32,7 @@ export class Courier {
    * sent on its own time.
    */
   async keep(entry: JobReturn): Promise<boolean> {
-    const failure = await this.#spool.put(bounded(entry));
+    const failure = await this.#spool.put(boundedReturn(entry));
     if (failure) {
       const { jid, fun } = entry;
       this.#log.error(
@@ -107,15 +102,4 @@ export class Courier {
     }
     return refused;
   }
-}
-
-function bounded(entry: JobReturn): JobReturn {
-  const bytes = Buffer.byteLength(JSON.stringify(entry.data));
-  const items = jsonItems(entry.data) ?? 0;
-  if (bytes <= MAX_DATA_BYTES && items <= MAX_DATA_ITEMS) return entry;
-  const text =
-    bytes > MAX_DATA_BYTES
-      ? `the return has ${bytes} bytes, more than ${MAX_DATA_BYTES}: not sent`
-      : `the return has ${items} items, more than ${MAX_DATA_ITEMS}: not sent`;
-  return { ...entry, data: entry.fun.startsWith("state.") ? [text] : text };
 }

@@ -96,6 +96,8 @@ export function createFileClient(
     return data === undefined ? undefined : { data, sha256: entry.sha256 };
   };
   return {
+    roots: "the master's file roots",
+    paths: async () => [...(await listed()).keys()],
     source,
     read: async (path) => (isRelativePath(path) ? (await source(path))?.data : undefined),
     prune: async () => {

@@ -28,6 +28,7 @@ const MAX_SECRET_BYTES = 64 * 1024;
 const DEFAULT_TIMEOUT_MS = 120_000;
 /** From TERM to KILL. */
 const KILL_AFTER_MS = 5000;
+const TAIL_BYTES = 8 * 1024;
 /** How long output may still come when the command has ended but a process it left behind holds the pipes. */
 const DRAIN_MS = 500;
 const CHILD_UMASK = 0o022;
@@ -41,13 +42,19 @@ interface Output {
   readonly chunks: Buffer[];
   bytes: number;
   truncated: boolean;
+  /** The last of what was dropped, where it is wanted. */
+  tail: Buffer;
 }
 
-function collect(stream: Readable, maxBytes = MAX_OUTPUT_BYTES): Output {
-  const output: Output = { chunks: [], bytes: 0, truncated: false };
+function collect(stream: Readable, maxBytes = MAX_OUTPUT_BYTES, tailBytes = 0): Output {
+  const output: Output = { chunks: [], bytes: 0, truncated: false, tail: Buffer.alloc(0) };
   stream.on("data", (chunk: Buffer) => {
     const room = maxBytes - output.bytes;
     if (chunk.length > room) output.truncated = true;
+    if (tailBytes > 0 && chunk.length > room) {
+      const dropped = chunk.subarray(Math.max(room, chunk.length - tailBytes, 0));
+      output.tail = Buffer.concat([output.tail, dropped]).subarray(-tailBytes);
+    }
     if (room <= 0) return;
     const kept = chunk.length > room ? chunk.subarray(0, room) : chunk;
     output.chunks.push(kept);
@@ -65,6 +72,12 @@ function secretOf({ chunks }: Output): Secret | undefined {
   const secret = Secret.take(Buffer.concat(chunks));
   for (const chunk of chunks) chunk.fill(0);
   return secret;
+}
+
+function tailOf({ chunks, tail }: Output): string {
+  return Buffer.concat([...chunks.slice(-1), tail])
+    .subarray(-TAIL_BYTES)
+    .toString("utf8");
 }
 
 const textOf = (output: Output): string => Buffer.concat(output.chunks).toString("utf8");
@@ -192,8 +205,8 @@ async function runCommand(argv: readonly [string, ...string[]], options: RunOpti
   const execa = await loadExeca();
   const startedAt = performance.now();
   const child = start(execa, argv, options);
-  const maxBytes = options.secretStdout === true ? MAX_SECRET_BYTES : MAX_OUTPUT_BYTES;
-  const stdout = child.stdout ? collect(child.stdout, maxBytes) : undefined;
+  const [maxBytes, tailBytes] = options.secretStdout === true ? [MAX_SECRET_BYTES, 0] : [MAX_OUTPUT_BYTES, TAIL_BYTES];
+  const stdout = child.stdout ? collect(child.stdout, maxBytes, tailBytes) : undefined;
   const stderr = child.stderr ? collect(child.stderr) : undefined;
   const watch = watchDeadline(child, options);
   child.once("exit", () => {
@@ -244,6 +257,7 @@ async function runCommand(argv: readonly [string, ...string[]], options: RunOpti
     stderr: errors,
     durationMs,
     truncated: stdout?.truncated === true || stderr?.truncated === true,
+    ...(stdout && stdout.tail.length > 0 ? { stdoutTail: tailOf(stdout) } : {}),
     pid: child.pid ?? 0,
     ...(secret === undefined ? {} : { secret }),
   };

@@ -1,6 +1,6 @@
 import { flushCompileCache } from "node:module";
 import { join } from "node:path";
-import { errorMessage } from "../core/errors.ts";
+import { ConfigError, errorMessage } from "../core/errors.ts";
 import { jidAt } from "../core/ids.ts";
 import { isJsonObject, type Json } from "../core/json.ts";
 import { notifyService } from "../core/sd-notify.ts";
@@ -91,12 +91,26 @@ export async function runStartup(options: StartupOptions): Promise<void> {
 
 /** After a restart in the same boot, or with no startup states: nothing is run, so nothing is known to be mounted. */
 async function lookAtVolumes({ machine, connection, random, signal }: StartupOptions): Promise<void> {
-  if (await machine.target.isReached()) return;
-  await connection.ready(signal);
-  const jid = jidAt(machine.clock.now(), Math.floor(random() * 1000));
-  const options = { jid, fun: "volume.status", signal, waitMs: Number.POSITIVE_INFINITY, progress: () => {} };
-  const { volumes } = createJobContext(machine, options).context;
-  await volumes.exclusively(async () => volumes.settle());
+  const { clock, config, log, target } = machine;
+  let pauseMs = config.startupRetryMinMs;
+  while (!(await target.isReached())) {
+    await connection.ready(signal);
+    const jid = jidAt(clock.now(), Math.floor(random() * 1000));
+    const options = { jid, fun: "volume.status", signal, waitMs: Number.POSITIVE_INFINITY, progress: () => {} };
+    const { context } = createJobContext(machine, options);
+    try {
+      await context.pillar();
+      await context.volumes.exclusively(async () => context.volumes.settle());
+      return;
+    } catch (thrown) {
+      // a broken pillar is mended by somebody, some time
+      if (!(thrown instanceof ConfigError)) throw thrown;
+      const waitMs = Math.round(pauseMs * (0.8 + 0.4 * random()));
+      log.error({ reason: thrown.message, waitMs }, "cannot tell whether the volumes are up: tried again");
+      await clock.sleep(waitMs, signal);
+      pauseMs = Math.min(pauseMs * 2, config.startupRetryMaxMs);
+    }
+  }
 }
 
 /** Without it (/run is full) the run is done again when the minion is started again, which changes nothing. */

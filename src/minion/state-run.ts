@@ -3,6 +3,7 @@ import type { SlsSource } from "../sls/low.ts";
 import type { ExecutionFunction } from "./engine/deps.ts";
 import { errorText } from "./error-text.ts";
 import { type FunctionResult, ok } from "./functions/function.ts";
+import { functionNames } from "./functions/registry.ts";
 import type { JobOptions } from "./job-context.ts";
 import type { Leases } from "./lease.ts";
 import type { Patience } from "./link.ts";
@@ -22,9 +23,8 @@ export interface StateRunOptions extends JobOptions {
   readonly execution: (fun: string) => ExecutionFunction | undefined;
 }
 
-/** Exit codes as Salt's: SLS that does not compile, states that failed. */
+/** Salt's exit code for SLS that does not compile. */
 const COMPILE_FAILED = 1;
-const STATES_FAILED = 2;
 
 /** Runs states for one job: queued behind other state runs of this machine, with fresh pillar and files. */
 export function createStateRunner(machine: Machine, options: StateRunOptions): StateRunner {
@@ -40,7 +40,10 @@ export function createStateRunner(machine: Machine, options: StateRunOptions): S
     const engine = await loading;
     const wanted = what.kind === "sls" ? what : ({ kind: "highstate" } as const);
     const context = { id: config.id, grains, pillar };
-    const compiled = await engine.compile(wanted, topSource(what, files), context, engine.known);
+    const compiled = await engine.compile(wanted, topSource(what, files), context, {
+      ...engine.known,
+      functions: functionNames(),
+    });
     moment("compiled");
     return { engine, compiled, files, pillar };
   };
@@ -49,6 +52,12 @@ export function createStateRunner(machine: Machine, options: StateRunOptions): S
     const { engine, compiled, files, pillar } = await compileFor(what);
     if (compiled.kind === "errors") return { data: compiled.errors.map(errorText), retcode: COMPILE_FAILED };
     const { id } = config;
+    if (compiled.chunks.length === 0) {
+      const top = what.kind === "sls" ? undefined : what.kind === "top" ? what.file : "top.sls";
+      const rows = engine.noStates({ id, top, names: compiled.names, at: clock.now() });
+      for (const { comment } of Object.values(rows)) log.error({ jid, fun }, comment);
+      return { data: rows as unknown as Json, retcode: engine.retcodeOf(rows) };
+    }
     const data = await engine.runStates(
       compiled.chunks,
       {
@@ -97,7 +106,7 @@ export function createStateRunner(machine: Machine, options: StateRunOptions): S
       },
     );
     await files.prune();
-    return { data: data as unknown as Json, retcode: engine.runSucceeded(data) ? 0 : STATES_FAILED };
+    return { data: data as unknown as Json, retcode: engine.retcodeOf(data) };
   };
 
   const afterRun = async (
@@ -154,5 +163,5 @@ export function createStateRunner(machine: Machine, options: StateRunOptions): S
 /** Another top file stands in for `top.sls`. */
 function topSource(what: StateSelection, files: SlsSource): SlsSource {
   if (what.kind !== "top") return files;
-  return { read: (path) => files.read(path === "top.sls" ? what.file : path) };
+  return { ...files, read: (path) => files.read(path === "top.sls" ? what.file : path) };
 }

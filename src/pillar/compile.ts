@@ -1,6 +1,7 @@
 import { ConfigError } from "../core/errors.ts";
 import { assertMinionId, SLS_NAME } from "../core/ids.ts";
 import { isJsonObject, type Json, type JsonObject } from "../core/json.ts";
+import { utf8Text } from "../core/utf8-text.ts";
 import { configErrorAt } from "../sls/located-error.ts";
 import type { RenderContext, SlsSource } from "../sls/low.ts";
 import { renderSls } from "../sls/render.ts";
@@ -62,7 +63,7 @@ async function readSls({ files }: Tree, name: string): Promise<{ readonly path: 
     `cannot find pillar SLS "${name}": no ${base}.sls and no ${base}/init.sls`,
     {
       hint: "look for its name in the pillar's top.sls and in include lists",
-      facts: { sls: name },
+      facts: { sls: name, file: `${base}.sls` },
     },
   );
 }
@@ -71,7 +72,7 @@ async function readSls({ files }: Tree, name: string): Promise<{ readonly path: 
 async function compileSls(tree: Tree, name: string): Promise<JsonObject> {
   tree.seen.add(name);
   const { path, bytes } = await readSls(tree, name);
-  const file = tree.parse(renderSls(Buffer.from(bytes).toString("utf8"), path, tree.context), path);
+  const file = tree.parse(renderSls(utf8Text(bytes, path), path, tree.context), path);
   let included: JsonObject = {};
   for (const written of file.include) {
     const other = absoluteName(written, name, path, file);
@@ -123,7 +124,7 @@ export async function compilePillar(
     if (!tree.seen.has(name)) pillar = mergePillar(pillar, await compileSls(tree, name));
   }
   const own = await files.readHost(hostFile);
-  if (own) pillar = mergePillar(pillar, readHostFile(Buffer.from(own).toString("utf8"), hostFile));
+  if (own) pillar = mergePillar(pillar, readHostFile(utf8Text(own, hostFile), hostFile));
   const secrets = new Map<string, SecretNode>();
   const compiled = refer(pillar, [], secrets);
   return { pillar: isJsonObject(compiled) ? compiled : {}, secrets };

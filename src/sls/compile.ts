@@ -18,6 +18,8 @@ export type Wanted = { readonly kind: "highstate" } | { readonly kind: "sls"; re
 /** The states that exist, as the compiler needs to know them (see states/validate.ts). */
 export interface KnownStates {
   readonly names: readonly string[];
+  /** Execution functions that guards may call; left out where nobody knows them. */
+  readonly functions?: readonly string[];
   has(name: string): boolean;
   params(name: string): readonly string[];
   validate(
@@ -28,7 +30,12 @@ export interface KnownStates {
 
 /** The states to run in their order, or every mistake that was found, with file and line. */
 export type Compiled =
-  | { readonly kind: "chunks"; readonly chunks: readonly LowChunk[] }
+  | {
+      readonly kind: "chunks";
+      readonly chunks: readonly LowChunk[];
+      /** The SLS files that were asked for, or that the top file gives; [] when it gives none. */
+      readonly names: readonly string[];
+    }
   | { readonly kind: "errors"; readonly errors: readonly ConfigError[] };
 
 function unknownState({ state, fun, file, line }: Draft, known: KnownStates): ConfigError {
@@ -55,6 +62,19 @@ function checkDraft(draft: Draft, globals: Globals, known: KnownStates): readonl
       kind === "unknown" ? param : "",
     );
   });
+}
+
+/** Guards that call a function which does not exist. */
+function checkGuards(draft: Draft, globals: Globals, functions: readonly string[]): readonly ConfigError[] {
+  const guards = { unless: globals.unless, onlyif: globals.onlyif, check_cmd: globals.checkCmd };
+  return Object.entries(guards).flatMap(([key, list]) =>
+    list.flatMap((guard) => {
+      if (typeof guard === "string" || functions.includes(guard.fun)) return [];
+      const why = `"${key}" of id "${draft.id}": there is no function "${guard.fun}"${didYouMean(guard.fun, functions)}`;
+      const place = { file: draft.file, line: draft.args.get(key)?.line ?? draft.line };
+      return [configErrorAt("unknown-function", why, place, guard.fun)];
+    }),
+  );
 }
 
 function cycleError(cycle: readonly number[], drafts: readonly Draft[]): ConfigError {
@@ -99,9 +119,13 @@ async function namesOf(wanted: Wanted, source: SlsSource, context: RenderContext
   if (wanted.kind === "sls") return wanted.names;
   const names = await readTop(source, context);
   if (names) return names;
-  throw new ConfigError("top-missing", "cannot run a highstate: there is no top.sls in the file roots", {
-    hint: "write one, or apply an SLS by its name",
-  });
+  throw new ConfigError(
+    "top-missing",
+    `cannot run a highstate: there is no top.sls in ${source.roots ?? "the file roots"}`,
+    {
+      hint: "write one, or apply an SLS by its name",
+    },
+  );
 }
 
 /**
@@ -129,7 +153,7 @@ export async function compile(
   const drafted = draftStates(merged.declarations);
   const resolved = resolveRequisites(sortDrafts(drafted.drafts));
   const globals = resolved.drafts.map((draft) =>
-    readGlobals(draft, ({ key, line, value }, why) => {
+    readGlobals(draft, known.params(`${draft.state}.${draft.fun}`), ({ key, line, value }, why) => {
       errors.push(
         configErrorAt(
           "bad-sls",
@@ -146,9 +170,10 @@ export async function compile(
   for (const [index, draft] of resolved.drafts.entries()) {
     const own = globals[index];
     if (own) errors.push(...checkDraft(draft, own, known));
+    if (own && known.functions) errors.push(...checkGuards(draft, own, known.functions));
   }
   const { order, cycles } = orderStates(resolved.drafts, resolved.requisites);
   errors.push(...cycles.map((cycle) => cycleError(cycle, resolved.drafts)));
   if (errors.length > 0) return { kind: "errors", errors };
-  return { kind: "chunks", chunks: numberChunks(resolved.drafts, globals, resolved.requisites, order) };
+  return { kind: "chunks", names, chunks: numberChunks(resolved.drafts, globals, resolved.requisites, order) };
 }

@@ -70,10 +70,17 @@ function readRetry(argument: Argument | undefined, complain: Complain): Retry | 
   };
 }
 
-/** Takes a draft's arguments apart: what the language itself means by them, and what is left for the state's schema. */
-export function readGlobals({ args, name }: Draft, complain: Complain): Globals {
+/**
+ * Takes a draft's arguments apart: what the language itself means by them, and what is left for the state's schema. A keyword
+ * that is among the state's own parameters (`own`) is the state's, as Salt has it with `check_cmd` of `file.managed`.
+ */
+export function readGlobals({ args: all, name }: Draft, own: readonly string[], complain: Complain): Globals {
   const params: Record<string, Json> = { name };
-  for (const [key, { value }] of args) if (!isKeyword(key)) params[key] = value;
+  const args = new Map<string, Argument>();
+  for (const [key, argument] of all) {
+    if (isKeyword(key) && !own.includes(key)) args.set(key, argument);
+    else params[key] = argument.value;
+  }
   return {
     params,
     unless: readGuards(args.get("unless"), complain),

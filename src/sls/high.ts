@@ -1,5 +1,6 @@
 import { ConfigError } from "../core/errors.ts";
 import { isJsonObject, type Json } from "../core/json.ts";
+import type { Rendered } from "./line-marks.ts";
 import { configErrorAt, quoteLine } from "./located-error.ts";
 import { parseYamlDocument, type YamlDocument } from "./yaml.ts";
 
@@ -38,25 +39,31 @@ export interface SlsFile {
   readonly declarations: readonly Declaration[];
 }
 
+/** An SLS file as it is written, and as it was rendered. */
+export interface Written extends Rendered {
+  readonly text: string;
+}
+
 /** Collects every mistake of a file instead of stopping at the first. */
 class Reader {
   readonly errors: ConfigError[] = [];
-  readonly #text: string;
+  readonly #written: Written;
   readonly #sls: string;
   readonly #file: string;
   readonly #document: YamlDocument;
 
-  constructor(text: string, sls: string, file: string, document: YamlDocument) {
-    this.#text = text;
+  constructor(written: Written, sls: string, file: string, document: YamlDocument) {
+    this.#written = written;
     this.#sls = sls;
     this.#file = file;
     this.#document = document;
   }
 
+  /** `line` is one of the rendered text, as everywhere in here; what leaves names the file's own. */
   #fail(why: string, line: number, hint?: string): void {
-    const place = { file: this.#file, line };
+    const place = { file: this.#file, line: this.#written.sourceLine(line) };
     const extra = hint === undefined ? {} : { hint };
-    this.errors.push(configErrorAt("bad-sls", why, place, quoteLine(this.#text, line), extra));
+    this.errors.push(configErrorAt("bad-sls", why, place, quoteLine(this.#written.text, place.line), extra));
   }
 
   read(): SlsFile {
@@ -94,7 +101,7 @@ class Reader {
     return list.flatMap((item, index) => {
       const line = this.#document.lineOf(list, index);
       const name = isJsonObject(item) && Object.keys(item).join() === "base" ? item["base"] : item;
-      if (typeof name === "string") return [{ name, line }];
+      if (typeof name === "string") return [{ name, line: this.#written.sourceLine(line) }];
       this.#fail("an include is not the name of an SLS", line);
       return [];
     });
@@ -104,9 +111,10 @@ class Reader {
     const list = this.#list(value, "exclude", top);
     return list.flatMap((item, index) => {
       const line = this.#document.lineOf(list, index);
-      if (typeof item === "string") return [{ kind: "sls" as const, name: item, line }];
+      const written = this.#written.sourceLine(line);
+      if (typeof item === "string") return [{ kind: "sls" as const, name: item, line: written }];
       const [kind, name] = isJsonObject(item) ? (Object.entries(item)[0] ?? []) : [];
-      if ((kind === "sls" || kind === "id") && typeof name === "string") return [{ kind, name, line }];
+      if ((kind === "sls" || kind === "id") && typeof name === "string") return [{ kind, name, line: written }];
       this.#fail('an exclude is not "sls: name" or "id: name"', line);
       return [];
     });
@@ -165,11 +173,12 @@ class Reader {
     const [state = "", ...rest] = key.split(".");
     const functions = rest.length > 0 ? [rest.join(".")] : [];
     const kept: Argument[] = [];
+    const source = (rendered: number) => this.#written.sourceLine(rendered);
     for (const [index, item] of args.entries()) {
       const at = this.#document.lineOf(args, index);
       if (typeof item === "string") functions.push(item);
       else if (isJsonObject(item)) {
-        for (const [name, value] of Object.entries(item)) kept.push({ key: name, value, line: at });
+        for (const [name, value] of Object.entries(item)) kept.push({ key: name, value, line: source(at) });
       } else this.#fail(`an argument of "${key}" is neither a function nor "name: value"`, at);
     }
     const [fun = "", ...more] = functions;
@@ -181,21 +190,22 @@ class Reader {
       this.#fail(`id "${id}" declares no function for "${state}"`, line, `write it as "${state}.function"`);
       return [];
     }
-    return [{ id, sls: this.#sls, file: this.#file, line, state, fun, args: kept }];
+    return [{ id, sls: this.#sls, file: this.#file, line: source(line), state, fun, args: kept }];
   }
 }
 
 /**
  * Reads the rendered text of one SLS file into declarations, in the order of the file. Mistakes are returned, each with
- * file and line, beside what could be read. Source: Salt's highstate data structures.
+ * file and line as written, beside what could be read. Source: Salt's highstate data structures.
  */
 export function readSls(
-  text: string,
+  written: Written,
   sls: string,
   file: string,
 ): { readonly parsed: SlsFile; readonly errors: readonly ConfigError[] } {
+  const { rendered, sourceLine } = written;
   try {
-    const reader = new Reader(text, sls, file, parseYamlDocument(text, file));
+    const reader = new Reader(written, sls, file, parseYamlDocument(rendered, file, { sourceLine }));
     return { parsed: reader.read(), errors: reader.errors };
   } catch (thrown) {
     if (!(thrown instanceof ConfigError)) throw thrown;

@@ -1,9 +1,12 @@
 import { ConfigError } from "../core/errors.ts";
 import { SLS_NAME } from "../core/ids.ts";
-import { readSls, type SlsFile } from "./high.ts";
+import { readSls, type SlsFile, type Written } from "./high.ts";
 import { configErrorAt } from "./located-error.ts";
 import type { RenderContext, SlsSource } from "./low.ts";
-import { renderSls } from "./render.ts";
+import { withJinjaHint } from "./jinja-hint.ts";
+import { didYouMean } from "./nearest.ts";
+import { renderSlsLines } from "./render.ts";
+import { utf8Text } from "../core/utf8-text.ts";
 
 /** Where an SLS was asked for, for messages. */
 interface Asker {
@@ -32,11 +35,11 @@ function resolveInclude(name: string, from: SlsFile): string | undefined {
   return SLS_NAME.test(full) ? full : undefined;
 }
 
-async function readFirst(source: SlsSource, sls: string): Promise<{ file: string; text: string } | undefined> {
+async function readFirst(source: SlsSource, sls: string): Promise<{ file: string; bytes: Uint8Array } | undefined> {
   const path = sls.replaceAll(".", "/");
   for (const file of [`${path}.sls`, `${path}/init.sls`]) {
     const bytes = await source.read(file);
-    if (bytes) return { file, text: Buffer.from(bytes).toString("utf8") };
+    if (bytes) return { file, bytes };
   }
   return undefined;
 }
@@ -53,12 +56,22 @@ class Loader {
     this.#context = context;
   }
 
-  #missing(sls: string, asker: Asker | undefined): void {
-    const why = `cannot find SLS "${sls}" in the file roots`;
+  async #missing(sls: string, asker: Asker | undefined): Promise<void> {
+    const guess = didYouMean(sls, await this.#known());
+    const why = `cannot find SLS "${sls}" in ${this.#source.roots ?? "the file roots"}${guess}`;
     const hint = `it would be ${sls.replaceAll(".", "/")}.sls or ${sls.replaceAll(".", "/")}/init.sls`;
     this.errors.push(
       asker ? configErrorAt("sls-missing", why, asker, sls, { hint }) : new ConfigError("sls-missing", why, { hint }),
     );
+  }
+
+  /** Names of every SLS in the roots. */
+  async #known(): Promise<readonly string[]> {
+    const paths = (await this.#source.paths?.()) ?? [];
+    return paths.flatMap((path) => {
+      const name = /^(.+?)(?:\/init)?\.sls$/u.exec(path)?.[1]?.replaceAll("/", ".");
+      return name === undefined || name === "top" ? [] : [name];
+    });
   }
 
   async load(sls: string, asker?: Asker): Promise<void> {
@@ -66,27 +79,28 @@ class Loader {
     this.#begun.add(sls);
     const found = SLS_NAME.test(sls) ? await readFirst(this.#source, sls) : undefined;
     if (!found) {
-      this.#missing(sls, asker);
+      await this.#missing(sls, asker);
       return;
     }
-    const rendered = this.#render(found.text, found.file);
-    if (rendered === undefined) return;
-    const { parsed, errors } = readSls(rendered, sls, found.file);
-    this.errors.push(...errors);
+    const written = this.#read(found.bytes, found.file);
+    if (written === undefined) return;
+    const { parsed, errors } = readSls(written, sls, found.file);
+    this.errors.push(...errors.map((error) => withJinjaHint(error, written.text)));
     for (const { name, line } of parsed.includes) {
       const full = resolveInclude(name, parsed);
-      if (full === undefined) this.#missing(name, { file: found.file, line });
+      if (full === undefined) await this.#missing(name, { file: found.file, line });
       else await this.load(full, { file: found.file, line });
     }
     this.files.push(parsed);
   }
 
-  #render(text: string, file: string): string | undefined {
+  #read(bytes: Uint8Array, file: string): Written | undefined {
     try {
-      return renderSls(text, file, this.#context);
+      const text = utf8Text(bytes, file);
+      return { text, ...renderSlsLines(text, file, this.#context) };
     } catch (thrown) {
       if (!(thrown instanceof ConfigError)) throw thrown;
-      this.errors.push(thrown);
+      this.errors.push(withJinjaHint(thrown, Buffer.from(bytes).toString("utf8")));
       return undefined;
     }
   }

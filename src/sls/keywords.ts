@@ -51,6 +51,11 @@ export function isRequisiteWord(key: string): boolean {
   return REQUISITE_WORDS.has(key);
 }
 
+/** True for what `use` never copies: requisites, and what says which states a declaration makes. Guards and retry it does. */
+export function isOwnWord(key: string): boolean {
+  return REQUISITE_WORDS.has(key) || key === "name" || key === "names" || key === "order";
+}
+
 /** True for what a state's schema never sees. */
 export function isKeyword(key: string): boolean {
   return REQUISITE_WORDS.has(key) || GLOBALS.has(key);

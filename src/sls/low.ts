@@ -42,7 +42,7 @@ export interface LowChunk {
   readonly state: string;
   readonly fun: string;
   readonly name: string;
-  /** Where it was written; `line` counts from 1 in the rendered text. */
+  /** Where it was written; `line` counts from 1 in the file as it is, before it is rendered. */
   readonly file: string;
   readonly line: number;
   /** Parameters for the state's schema, `name` included, without requisites and the global keywords. */
@@ -60,6 +60,10 @@ export interface LowChunk {
 export interface SlsSource {
   /** A file by its path below the roots, such as `luks/init.sls`; undefined when there is none. */
   read(path: string): Promise<Uint8Array | undefined>;
+  /** Where that is, in words, for messages. */
+  readonly roots?: string;
+  /** Paths of every file there, for "did you mean"; left out where that is not known. */
+  readonly paths?: () => Promise<readonly string[]>;
 }
 
 /** What templates and top files see. */

@@ -1,6 +1,7 @@
 import Handlebars from "handlebars";
 import { ConfigError, errorMessage } from "../core/errors.ts";
 import type { Json, JsonObject } from "../core/json.ts";
+import { isMarkable, markContent, type Rendered, takeMarks, unmarked } from "./line-marks.ts";
 import { configErrorAt, lastWrittenLine, quoteLine } from "./located-error.ts";
 import type { RenderContext } from "./low.ts";
 import { didYouMean } from "./nearest.ts";
@@ -9,6 +10,7 @@ import { HELPERS, type Helper, lookupPath, templateText, type TemplateValue } fr
 type Program = ReturnType<typeof Handlebars.parse>;
 type Statement = Program["body"][number];
 type Path = hbs.AST.PathExpression;
+type ContentVisitor = (statement: hbs.AST.ContentStatement) => void;
 type Call = hbs.AST.MustacheStatement | hbs.AST.BlockStatement | hbs.AST.SubExpression;
 
 /** The helper that every `{{...}}` of a template is turned into: it refuses what is missing, and says where. */
@@ -23,10 +25,12 @@ function isPath(expression: hbs.AST.Expression): expression is Path {
 class Template {
   readonly #text: string;
   readonly #file: string;
+  readonly #content: ContentVisitor;
 
-  constructor(text: string, file: string) {
+  constructor(text: string, file: string, content: ContentVisitor) {
     this.#text = text;
     this.#file = file;
+    this.#content = content;
   }
 
   error(why: string, line: number): ConfigError {
@@ -55,6 +59,8 @@ class Template {
   #statement(statement: Statement): void {
     switch (statement.type) {
       case "ContentStatement":
+        this.#content(statement as hbs.AST.ContentStatement);
+        return;
       case "CommentStatement":
         return;
       case "MustacheStatement":
@@ -159,14 +165,8 @@ function environment(template: Template, context: JsonObject): typeof Handlebars
   return handlebars;
 }
 
-/**
- * Renders a handlebars template: nothing is escaped, prototypes are out of reach, partials and decorators are refused.
- * A `{{value}}` that is missing or null is an error (`{{default value "x"}}` says otherwise); `if` and `each` take what is
- * missing as empty; lists and maps print as JSON. Throws ConfigError `bad-template` with file, line and offending text.
- */
-export function renderTemplate(text: string, file: string, context: Readonly<Record<string, Json>>): string {
-  if (!text.includes("{{")) return text;
-  const template = new Template(text, file);
+function render(text: string, file: string, context: Readonly<Record<string, Json>>, content: ContentVisitor): string {
+  const template = new Template(text, file, content);
   const program = template.parse();
   template.prepare(program);
   try {
@@ -178,7 +178,22 @@ export function renderTemplate(text: string, file: string, context: Readonly<Rec
   }
 }
 
+/**
+ * Renders a handlebars template: nothing is escaped, prototypes are out of reach, partials and decorators are refused.
+ * A `{{value}}` that is missing or null is an error (`{{default value "x"}}` says otherwise); `if` and `each` take what is
+ * missing as empty; lists and maps print as JSON. Throws ConfigError `bad-template` with file, line and offending text.
+ */
+export function renderTemplate(text: string, file: string, context: Readonly<Record<string, Json>>): string {
+  return text.includes("{{") ? render(text, file, context, () => {}) : text;
+}
+
 /** Renders an SLS file with what every SLS sees: `id`, `grains` and `pillar`. See `renderTemplate`. */
 export function renderSls(text: string, file: string, { id, grains, pillar }: RenderContext): string {
   return renderTemplate(text, file, { id, grains, pillar });
+}
+
+/** The same, with the line that each line of the rendered text was written on: errors name the file as it is. */
+export function renderSlsLines(text: string, file: string, { id, grains, pillar }: RenderContext): Rendered {
+  if (!text.includes("{{") || !isMarkable(text)) return unmarked(renderSls(text, file, { id, grains, pillar }));
+  return takeMarks(render(text, file, { id, grains, pillar }, markContent));
 }

@@ -3,7 +3,7 @@ import { isJsonObject, type Json } from "../core/json.ts";
 import type { Draft } from "./draft.ts";
 import { globMatcher, isGlob } from "./glob.ts";
 import type { Argument } from "./high.ts";
-import { isKeyword, REQUISITES, REQUISITES_IN } from "./keywords.ts";
+import { isOwnWord, REQUISITES, REQUISITES_IN } from "./keywords.ts";
 import { configErrorAt } from "./located-error.ts";
 import type { Requisite, RequisiteKind } from "./low.ts";
 import { didYouMean } from "./nearest.ts";
@@ -166,7 +166,7 @@ class Resolver {
   #copyArgs(from: number, to: number): void {
     const target = this.#args[to];
     for (const [key, argument] of this.#drafts[from]?.args ?? []) {
-      if (target && !isKeyword(key) && !target.has(key)) target.set(key, argument);
+      if (target && !isOwnWord(key) && !target.has(key)) target.set(key, argument);
     }
   }
 

@@ -1,10 +1,11 @@
 import { ConfigError } from "../core/errors.ts";
 import { isJsonObject, type Json } from "../core/json.ts";
 import { SLS_NAME } from "../core/ids.ts";
+import { utf8Text } from "../core/utf8-text.ts";
 import { configErrorAt } from "./located-error.ts";
 import type { RenderContext, SlsSource } from "./low.ts";
 import { didYouMean } from "./nearest.ts";
-import { renderSls } from "./render.ts";
+import { renderSlsLines } from "./render.ts";
 import { targetMatcher, type TargetKind } from "./target.ts";
 import { parseYamlDocument, type YamlDocument } from "./yaml.ts";
 
@@ -24,7 +25,10 @@ interface Entry {
   readonly kind: TargetKind;
 }
 
-function readEntry(list: readonly Json[], expr: string, document: YamlDocument): Entry {
+/** The parsed top file; its lines are those of the file as written. */
+type TopDocument = Pick<YamlDocument, "lineOf" | "value">;
+
+function readEntry(list: readonly Json[], expr: string, document: TopDocument): Entry {
   const sls: string[] = [];
   let kind: TargetKind = "compound";
   for (const [index, item] of list.entries()) {
@@ -47,7 +51,7 @@ function readEntry(list: readonly Json[], expr: string, document: YamlDocument):
   return { sls, kind };
 }
 
-function targetsOf(document: YamlDocument): readonly (readonly [string, readonly Json[], number])[] {
+function targetsOf(document: TopDocument): readonly (readonly [string, readonly Json[], number])[] {
   const fail = (why: string, line: number, text: string) =>
     configErrorAt("bad-top", `cannot use top file: ${why}`, { file: TOP_FILE, line }, text);
   const top = document.value;
@@ -76,7 +80,12 @@ function targetsOf(document: YamlDocument): readonly (readonly [string, readonly
 export async function readTop(source: SlsSource, context: RenderContext): Promise<readonly string[] | undefined> {
   const bytes = await source.read(TOP_FILE);
   if (!bytes) return undefined;
-  const document = parseYamlDocument(renderSls(Buffer.from(bytes).toString("utf8"), TOP_FILE, context), TOP_FILE);
+  const { rendered, sourceLine } = renderSlsLines(utf8Text(bytes, TOP_FILE), TOP_FILE, context);
+  const parsed = parseYamlDocument(rendered, TOP_FILE, { sourceLine });
+  const document: TopDocument = {
+    value: parsed.value,
+    lineOf: (container, key) => sourceLine(parsed.lineOf(container, key)),
+  };
   const names = new Set<string>();
   for (const [expr, list, line] of targetsOf(document)) {
     const { sls, kind } = readEntry(list, expr, document);

@@ -2,6 +2,7 @@ import { isAlias, isMap, isPair, isScalar, isSeq, LineCounter, type Node, parseA
 import { ConfigError } from "../core/errors.ts";
 import type { Json } from "../core/json.ts";
 import { configErrorAt, lastWrittenLine, quoteLine } from "./located-error.ts";
+import { didYouMean } from "./nearest.ts";
 import { resolvePlain } from "./yaml-scalar.ts";
 
 /** A node that carries a tag of the file's own, such as `!secret`. */
@@ -36,6 +37,8 @@ export interface YamlOptions {
   readonly tags?: Readonly<Record<string, (node: TaggedNode) => Json>>;
   /** Never quote the file in an error: it may hold secrets in plain text. */
   readonly secretive?: boolean;
+  /** For a rendered text: the line that one of its lines was written on, which errors then name. */
+  readonly sourceLine?: (line: number) => number;
 }
 
 /** A parsed file with its places. */
@@ -91,13 +94,17 @@ class Reader {
   error(why: string, offset: number): ConfigError {
     const { line: found, col } = this.#lines.linePos(Math.min(offset, this.#text.length));
     const line = lastWrittenLine(this.#text, Math.max(found, 1));
-    const place = { file: this.#file, line, ...(line === found ? { column: col } : {}) };
+    const place = { file: this.#file, line: this.#source(line), ...(line === found ? { column: col } : {}) };
     const offending = this.#options.secretive === true ? "" : quoteLine(this.#text, line);
     return configErrorAt("bad-yaml", `cannot read YAML: ${why}`, place, offending);
   }
 
   #line(offset: number): number {
     return this.#lines.linePos(offset).line;
+  }
+
+  #source(line: number): number {
+    return this.#options.sourceLine?.(line) ?? line;
   }
 
   #grow(weight: number, offset: number): void {
@@ -135,7 +142,9 @@ class Reader {
       throw this.error(`tag "${written}" is not allowed`, start);
     }
     const resolve = tag === "" ? undefined : this.#options.tags?.[tag];
-    if (tag !== "" && !resolve) throw this.error(`unknown tag "${tag}"`, start);
+    if (tag !== "" && !resolve) {
+      throw this.error(`unknown tag "${tag}"${didYouMean(tag, Object.keys(this.#options.tags ?? {}))}`, start);
+    }
     const from = tag === "" ? start : this.#tagOffset(at, start);
     const [kind, value] = this.#plainContent(node, path, start, { tag, from, core, bare: written === "" });
     if (!resolve) return value;
@@ -207,7 +216,10 @@ class Reader {
         continue;
       }
       if (Object.hasOwn(map, key)) {
-        throw this.error(`duplicate key "${key}", first on line ${places.entries.get(key) ?? places.line}`, at);
+        throw this.error(
+          `duplicate key "${key}", first on line ${this.#source(places.entries.get(key) ?? places.line)}`,
+          at,
+        );
       }
       map[key] = value;
       places.entries.set(key, this.#line(at));
@@ -253,7 +265,7 @@ class Reader {
   #assertPlainKey(tag: unknown, at: number): void {
     if (typeof tag !== "string" || tag === "" || tag === "!" || CORE_TAG.test(tag)) return;
     const why = `cannot read YAML: the tag "${tag}" stands before a key`;
-    const place = { file: this.#file, line: this.#line(at) };
+    const place = { file: this.#file, line: this.#source(this.#line(at)) };
     // the line is never quoted: its value may have been meant to be a secret
     throw configErrorAt("bad-yaml", why, place, "", {
       hint: `write it between the key and its value: \`key: ${tag} ...\``,

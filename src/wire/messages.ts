@@ -107,10 +107,23 @@ export const methods = {
     }),
     response: z.strictObject({}),
   },
-  /** This minion's compiled pillar, secrets as references. */
+  /**
+   * This minion's compiled pillar, secrets as references; or the place of the mistake for which there is none. Never a word
+   * of the file's text, which may be a secret in the wrong place.
+   */
   pillar: {
     request: z.strictObject({}),
-    response: z.strictObject({ pillar: jsonObjectSchema }),
+    response: z.union([
+      z.strictObject({ pillar: jsonObjectSchema }),
+      z.strictObject({
+        broken: z.strictObject({
+          /** Code of the error, such as `bad-yaml`. */
+          kind: word,
+          file: z.string().max(4096).optional(),
+          line: z.number().int().positive().optional(),
+        }),
+      }),
+    ]),
   },
   /** Every file of the file roots with its hash. */
   "files.list": {

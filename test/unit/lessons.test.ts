@@ -78,6 +78,7 @@ test("lesson: Laniakea no secret in a shell string: a shell runs only what cmd a
     "minion/engine/guards.ts",
     "minion/functions/cmd.ts",
     "states/cmd/params.ts",
+    "states/file/check-content.ts",
   ]);
 });
 

@@ -6,6 +6,7 @@ import { plainKeyMaterial, plainKeysIn } from "../../pillar/plain-key-material.t
 import { sealedPlaces } from "../../pillar/sealed-places.ts";
 import { readHostFile } from "../pillar-edit-file.ts";
 import type { SecretVersions } from "../secret-versions.ts";
+import { volumesMistake } from "../volumes/declared.ts";
 import type { Store } from "../store/store.ts";
 import { hostsWithFile } from "./list.ts";
 import { listPillarFiles } from "./pillar-files.ts";
@@ -58,6 +59,8 @@ async function lintHost(options: LintOptions, id: string, accepted: boolean): Pr
     const message = "no pillar covers this host: neither top.sls nor a file of its own";
     findings.push({ kind: "host-without-pillar", ...NOWHERE, id, message });
   }
+  const mistake = volumesMistake(pillar.pillar);
+  if (mistake !== undefined) findings.push({ kind: "broken-pillar", ...NOWHERE, id, message: mistake });
   const uses = pillar.secrets.size === 0 ? null : await options.uses(id, pillar);
   // whose states do not compile has a mistake of another kind, which an apply tells; without a top.sls nobody can say
   for (const [path, { file, line }] of uses === null ? [] : pillar.secrets) {

@@ -1,4 +1,4 @@
-import { BugError, errorMessage, LatchkeyError } from "../../core/errors.ts";
+import { BugError, errorMessage, HostError, LatchkeyError } from "../../core/errors.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import type { LowChunk } from "../../sls/low.ts";
 import type { AnyState, ApplyContext, Change, Outcome, Resource } from "../../states/state.ts";
@@ -14,6 +14,8 @@ export interface Performance {
   readonly watchFired: boolean;
   /** Id of a state that this one depends on and that would change (test mode), when there is one. */
   readonly pendingOn: string | undefined;
+  /** Id of the last state before this one that would change (test mode): it may make what is missing on the machine. */
+  readonly pendingAfter: string | undefined;
 }
 
 function changesOf(changes: readonly Change[]): JsonObject {
@@ -152,13 +154,20 @@ async function attempts(
   }
 }
 
+/** Id of the state that may yet make what is missing. One that is not depended on makes things of this machine alone. */
+function earlierThan(thrown: unknown, { test, pendingOn, pendingAfter }: Performance): string | undefined {
+  if (!test || !mayPassByItself(thrown)) return undefined;
+  return pendingOn ?? (thrown instanceof HostError ? pendingAfter : undefined);
+}
+
 /** Runs `work`; what it throws becomes a failed row, or in test mode a row that waits for an earlier state. */
-async function guarded(work: () => Promise<Row>, { test, pendingOn }: Performance): Promise<Row> {
+async function guarded(work: () => Promise<Row>, performance: Performance): Promise<Row> {
   try {
     return await work();
   } catch (thrown) {
-    if (!test || pendingOn === undefined || !mayPassByItself(thrown)) return failed(thrown);
-    return { result: null, changes: {}, comment: `would run after ${pendingOn}`, ran: true, pending: true };
+    const before = earlierThan(thrown, performance);
+    if (before === undefined) return failed(thrown);
+    return { result: null, changes: {}, comment: `would run after ${before}`, ran: true, pending: true };
   }
 }
 

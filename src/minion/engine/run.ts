@@ -1,14 +1,16 @@
-import type { StateReturn, StateRunReturn } from "../../core/state-return.ts";
+import type { StateReturn } from "../../core/state-return.ts";
 import { Decider, type Decision, type Verdict } from "../../sls/decide.ts";
 import type { LowChunk } from "../../sls/low.ts";
 import type { AnyState } from "../../states/state.ts";
 import { withDeadline } from "./deadline.ts";
 import type { EngineDeps, Row, RunSettings } from "./deps.ts";
-import { failureComment, perform, performReaction } from "./perform.ts";
+import { failureComment, perform, type Performance, performReaction } from "./perform.ts";
 
 const STATE_TIMEOUT_MS = 3_600_000;
+const NONE_PENDING = { pendingOn: undefined, pendingAfter: undefined };
 
-function startTime(ms: number): string {
+/** Time of day as Salt's rows have it. */
+export function startTime(ms: number): string {
   const at = new Date(ms);
   const two = (value: number) => String(value).padStart(2, "0");
   const micros = `${String(at.getMilliseconds()).padStart(3, "0")}000`;
@@ -35,6 +37,7 @@ class Run {
   readonly #prerequired: number[][];
   readonly #decider: Decider;
   #number = 0;
+  #lastPending: string | undefined;
 
   constructor(chunks: readonly LowChunk[], deps: EngineDeps, settings: RunSettings) {
     this.#chunks = chunks;
@@ -83,8 +86,12 @@ class Run {
     return row;
   }
 
-  /** Id of a state that this one depends on and that would change, in test mode. */
-  #pendingOn({ requisites }: LowChunk): string | undefined {
+  /** Ids of states that would change, in test mode: one that this state depends on, and the last before it. */
+  #pendingOn({ requisites }: LowChunk): Pick<Performance, "pendingAfter" | "pendingOn"> {
+    return { pendingOn: this.#required(requisites), pendingAfter: this.#lastPending };
+  }
+
+  #required(requisites: LowChunk["requisites"]): string | undefined {
     for (const { kind, targets } of requisites) {
       if (kind === "listen" || kind === "prereq") continue;
       const target = targets.findLast((index) => this.#verdicts[index]?.result === null);
@@ -98,10 +105,10 @@ class Run {
     const state = this.#states.get(name);
     if (!state) return { result: false, changes: {}, comment: `there is no state "${name}"`, ran: true };
     const { signal, stateTimeoutMs = STATE_TIMEOUT_MS } = this.#settings;
-    const pendingOn = test ? this.#pendingOn(chunk) : undefined;
+    const pending = test ? this.#pendingOn(chunk) : NONE_PENDING;
     try {
       return await withDeadline(this.#deps.clock, stateTimeoutMs, signal, (inner) =>
-        perform(chunk, state, { test, signal: inner, watchFired, pendingOn }, this.#deps),
+        perform(chunk, state, { test, signal: inner, watchFired, ...pending }, this.#deps),
       );
     } catch (thrown) {
       return { result: false, changes: {}, comment: failureComment(thrown), ran: true };
@@ -162,6 +169,7 @@ class Run {
   async #settle(index: number, chunk: LowChunk, work: () => Promise<Row>): Promise<Row> {
     const row = await this.#timed(chunk, { id: chunk.id, fun: chunk.fun }, work);
     this.#verdicts[index] = verdictOf(row);
+    if (row.result === null) this.#lastPending = chunk.id;
     return row;
   }
 
@@ -203,7 +211,7 @@ class Run {
     }
     try {
       return await withDeadline(this.#deps.clock, stateTimeoutMs, signal, (inner) =>
-        performReaction(chunk, state, { test, signal: inner, watchFired: true, pendingOn: undefined }, this.#deps),
+        performReaction(chunk, state, { test, signal: inner, watchFired: true, ...NONE_PENDING }, this.#deps),
       );
     } catch (thrown) {
       return { result: false, changes: {}, comment: failureComment(thrown), ran: true };
@@ -232,16 +240,14 @@ export async function runStates(
   chunks: readonly LowChunk[],
   deps: EngineDeps,
   settings: RunSettings,
-): Promise<StateRunReturn> {
+): Promise<Readonly<Record<string, StateReturn>>> {
   const run = new Run(chunks, deps, settings);
   await run.all();
   return run.rows;
 }
 
-/** True when every state succeeded (or in test mode would), and there was nothing wrong with the SLS. */
-export function runSucceeded(result: StateRunReturn): boolean {
-  return (
-    !Array.isArray(result) &&
-    Object.values(result as Readonly<Record<string, StateReturn>>).every((row) => row.result !== false)
-  );
+/** Salt's exit code of a run: 2 when a state failed, or when there was none. */
+export function retcodeOf(result: Readonly<Record<string, StateReturn>>): number {
+  const rows = Object.values(result);
+  return rows.length > 0 && rows.every((row) => row.result !== false) ? 0 : 2;
 }

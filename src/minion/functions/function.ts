@@ -92,7 +92,9 @@ export function bindArguments(definition: AnyFunction, args: readonly Json[], kw
     const key = issue.keys[0] ?? "";
     throw bad(`unknown argument "${key}"${didYouMean(key, parameterNames(definition))}`);
   }
-  throw bad(`"${issue?.path.join(".") ?? ""}": ${issue?.message ?? "not understood"}`);
+  const key = issue?.path.join(".") ?? "";
+  if (issue?.path.length === 1 && values[key] === undefined) throw bad(`it needs the argument "${key}"`);
+  throw bad(`"${key}": ${issue?.message ?? "not understood"}`);
 }
 
 function parameterNames({ params, positional, rest }: AnyFunction): readonly string[] {

@@ -5,6 +5,8 @@ import type { CommandParams } from "./params.ts";
 import { readStateful } from "./stateful.ts";
 
 const EVERY_CODE = Array.from({ length: 256 }, (_, code) => code);
+const MIB = 1024 * 1024;
+const OUTPUT_CUT = "\n[output over 1 MiB dropped]";
 /** Deadline where the SLS gives none: the engine's own deadline for a state is what ends a run then. */
 const LONGEST_MS = 24 * 3600 * 1000;
 
@@ -24,13 +26,20 @@ function optionsOf(params: CommandParams, signal: AbortSignal): RunOptions {
   };
 }
 
+/** Output as the return shows it, with a mark where some of it was dropped. */
+function shownOutput({ stdout, stderr, truncated, stdoutTail }: RunResult): { stdout: string; stderr: string } {
+  const shown = (text: string, cut: boolean) => `${text.trimEnd()}${cut ? OUTPUT_CUT : ""}`;
+  const isCut = stdoutTail !== undefined;
+  return { stdout: shown(stdout, isCut), stderr: shown(stderr, truncated && (!isCut || stderr.length >= MIB)) };
+}
+
 function outcomeOf(params: CommandParams, result: RunResult): Outcome {
-  const { exitCode, stdout, stderr, pid } = result;
+  const { exitCode, stdout, stdoutTail, pid } = result;
   const codes = Array.isArray(params.success_retcodes) ? params.success_retcodes : [params.success_retcodes];
-  const output = params.hide_output ? {} : { stdout: stdout.trimEnd(), stderr: stderr.trimEnd() };
+  const output = params.hide_output ? {} : shownOutput(result);
   const changes = { pid, retcode: exitCode, ...output };
   const succeeded = exitCode === 0 || codes.includes(exitCode);
-  const stated = params.stateful === false ? undefined : readStateful(stdout);
+  const stated = params.stateful === false ? undefined : readStateful(stdoutTail ?? stdout);
   const plain = `Command "${params.name}" run`;
   if (!stated) return { result: succeeded, changes, comment: plain };
   return {

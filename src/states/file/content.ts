@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { ConfigError } from "../../core/errors.ts";
 import { isJsonObject, type Json } from "../../core/json.ts";
+import { utf8Text } from "../../core/utf8-text.ts";
 import type { CheckContext } from "../state.ts";
 
 /** Where a file's content comes from. */
@@ -63,5 +64,5 @@ export async function wantedContent(wanted: ContentParams, context: CheckContext
   } else return undefined;
   if (wanted.template === undefined) return data;
   const values = { ...tableOf(wanted.defaults), ...tableOf(wanted.context) };
-  return Buffer.from(context.render(data.toString("utf8"), url, values), "utf8");
+  return Buffer.from(context.render(utf8Text(data, url), url, values), "utf8");
 }

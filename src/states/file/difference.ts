@@ -23,6 +23,6 @@ export function contentChange(path: string, from: Buffer, to: Buffer, show: bool
         })
       : undefined;
   if (patch === undefined) return { field: "content", from: digest(from), to: digest(to) };
-  // the first line only underlines the head
-  return { field: "diff", from: null, to: patch.replace(/^=+\n/u, "") };
+  // Subversion's head, which names the file a third time
+  return { field: "diff", from: null, to: patch.replace(/^(?:Index: .*\n)?=+\n/u, "") };
 }

@@ -12,6 +12,7 @@ import {
 import { absolutePath } from "../devices/storage-params.ts";
 import { type Change, type CheckContext, defineState } from "../state.ts";
 import { wantedContent } from "./content.ts";
+import { assertChecked } from "./check-content.ts";
 import { contentChange } from "./difference.ts";
 
 const NEW_MODE = 0o644;
@@ -41,6 +42,10 @@ const params = z
     makedirs: z.boolean().default(false).describe("Make missing parent directories"),
     dir_mode: modeParam.optional().describe("Permission bits of the parent directories that are made"),
     replace: z.boolean().default(true).describe("Replace other content; when false only a missing file gets content"),
+    check_cmd: z
+      .union([z.string().min(1), z.array(z.string().min(1))])
+      .optional()
+      .describe("Shell command, the new content's path behind it, that must succeed before the file is replaced"),
     show_changes: z.boolean().default(true).describe("Show the difference; when false no content appears anywhere"),
   })
   .refine(
@@ -99,6 +104,7 @@ export const fileManaged = defineState({
       const before = await host.stat(path);
       const uid = ownership.uid ?? before?.uid;
       const gid = ownership.gid ?? before?.gid;
+      await assertChecked(context, path, content, wanted.check_cmd);
       await host.writeFile(path, content, {
         mode: ownership.mode ?? before?.mode ?? NEW_MODE,
         ...(uid === undefined ? {} : { uid }),

@@ -82,7 +82,9 @@ export function parseVolume(name: string, value: Json): VolumeSpec {
   const parsed = volumeSchema.safeParse(value);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
-    throw bad(`${issue?.path.join(":") ?? ""}: ${issue?.message ?? "not understood"}`);
+    throw bad(
+      [issue?.path.join(":") ?? "", issue?.message ?? "not understood"].filter((part) => part !== "").join(": "),
+    );
   }
   const { disk, ...rest } = parsed.data;
   const disks = disk === undefined ? [] : typeof disk === "string" ? [disk] : disk;

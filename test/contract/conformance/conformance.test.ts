@@ -31,6 +31,18 @@ function expectedError(salt: SaltRun, exception: Exception | undefined): RegExp 
   return salt.rows === null ? /./u : undefined;
 }
 
+/** Salt's exit status; where an exception has errors or rows of its own, what Salt gives such a run. */
+function expectedRetcode(
+  salt: SaltRun,
+  rows: Expected,
+  error: RegExp | undefined,
+  exception: Exception | undefined,
+): number {
+  if (error) return 1;
+  if (!exception?.rows) return salt.retcode;
+  return rows.some(([, result]) => result.startsWith("false")) ? 2 : 0;
+}
+
 describe.each(["apply", "test"] as const)("%s", (mode) => {
   const cases = saltCases().filter(({ name }) => EXCEPTIONS[name]?.unusable !== true || EXCEPTIONS[name].mode !== mode);
 
@@ -43,6 +55,7 @@ describe.each(["apply", "test"] as const)("%s", (mode) => {
     expect(ours.errors.join("\n")).toMatch(error ?? /^$/u);
     const expected = error ? [] : expectedRows(salt, mode, exception ?? {});
     expect(ours.rows.map((row) => [row.id, outcome(row)[1]])).toEqual(expected);
+    expect(ours.retcode).toBe(expectedRetcode(salt, expected, error, exception));
     expect(ours.rows.map(({ fun }) => fun).sort()).toEqual(error ? [] : (salt.rows ?? []).map(({ fun }) => fun).sort());
   });
 });

@@ -6,7 +6,7 @@ import { BugError } from "../../../src/core/errors.ts";
 import type { Json } from "../../../src/core/json.ts";
 import { createHost } from "../../../src/minion/host.ts";
 import type { EngineDeps, ExecutionFunction } from "../../../src/minion/engine/deps.ts";
-import { runStates } from "../../../src/minion/engine/run.ts";
+import { retcodeOf, runStates } from "../../../src/minion/engine/run.ts";
 import { compile } from "../../../src/sls/compile.ts";
 import { STATES } from "../../../src/states/registry.ts";
 import { catalogueOf } from "../../../src/states/validate.ts";
@@ -25,6 +25,7 @@ export interface OurRow {
 export interface OurRun {
   readonly rows: readonly OurRow[];
   readonly errors: readonly string[];
+  readonly retcode: number;
 }
 
 const host = createHost();
@@ -70,7 +71,9 @@ export async function runCase({ sls, files }: SaltCase, test: boolean): Promise<
     };
     const context = { id: "minion", grains: {}, pillar: {} };
     const compiled = await compile({ kind: "sls", names: [sls] }, source, context, catalogueOf(STATES));
-    if (compiled.kind === "errors") return { rows: [], errors: compiled.errors.map(({ message }) => message) };
+    if (compiled.kind === "errors") {
+      return { rows: [], errors: compiled.errors.map(({ message }) => message), retcode: 1 };
+    }
     const returned = await runStates(compiled.chunks, engineDeps(), { test, signal: new AbortController().signal });
     const rows = Object.entries(returned).map(([key, row]): OurRow => {
       const [state, id = "", , fun] = key.split("_|-");
@@ -79,7 +82,7 @@ export async function runCase({ sls, files }: SaltCase, test: boolean): Promise<
       const back = (text: string) => text.replaceAll(directory, "{T}");
       return { id, fun: `${state}.${fun}`, name: back(row.name), result, changed, ran, comment: back(comment) };
     });
-    return { rows, errors: [] };
+    return { rows, errors: [], retcode: retcodeOf(returned) };
   } finally {
     rmSync(directory, { recursive: true });
   }

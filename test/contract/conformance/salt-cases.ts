@@ -15,6 +15,8 @@ export interface SaltRow {
 export interface SaltRun {
   readonly rows: readonly SaltRow[] | null;
   readonly error: readonly string[] | string | null;
+  /** Exit status: 0, 1 where nothing was compiled, 2 where a state failed or there was none. */
+  readonly retcode: number;
 }
 
 export interface SaltCase {

@@ -92,8 +92,8 @@ test("I1, I6: a format makes the key, and a minion leases what its own pillar na
   };
   const web = await connect("web1");
   const database = await connect("db1");
-  const { pillar: shown } = await web.connection.request("pillar", {});
-  expect(shown).toEqual({ disk: { password: "secret:disk:password", vg_name: "data" } });
+  const shown = { disk: { password: "secret:disk:password", vg_name: "data" } };
+  expect(await web.connection.request("pillar", {})).toEqual({ pillar: shown });
   expect(await one.client.request<PillarShow>("GET", "/v1/pillar/web1")).toEqual({ id: "web1", pillar: shown });
   expect(await leaseKey(web, "disk:password")).toBe("deny");
   const first = await leaseKey(web, "disk:password", "format");

@@ -192,6 +192,8 @@ test("list tells kind, versions and what uses a secret; lint what is wrong", asy
     { path: "unused", kind: "generate", versions: 0, usedBy: [] },
   ]);
   expect(await lint(one)).toEqual(["unused-secret web1", "plain-key-material web1"]);
+  writeFileSync(hostFile(), "volumes:\n  data:\n    dsk: /dev/vdb\n");
+  expect(await lint(one)).toEqual(["broken-pillar web1"]);
   writeFileSync(hostFile(), "a: [\n");
   expect(await lint(one)).toEqual(["broken-pillar web1"]);
 });

@@ -64,6 +64,10 @@ test.each<[string, readonly Json[], JsonObject, Json]>([
   expect(await call(fun, args, kwargs)).toEqual({ data, retcode: 0 });
 });
 
+test("an argument that is missing is said to be missing", async () => {
+  expect((await call("cmd.run")).data).toBe('cannot run "cmd.run": it needs the argument "cmd"');
+});
+
 test("I5: pillar is shown with references", async () => {
   expect((await call("pillar.items")).data).toMatchObject({ password: "secret:password" });
 });

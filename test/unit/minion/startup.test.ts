@@ -3,10 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { systemClock } from "../../../src/core/clock.ts";
-import { HostError } from "../../../src/core/errors.ts";
+import { ConfigError, HostError } from "../../../src/core/errors.ts";
 import type { Host } from "../../../src/core/host.ts";
 import type { Json, JsonObject } from "../../../src/core/json.ts";
 import { Courier } from "../../../src/minion/courier.ts";
+import type { FunctionResult } from "../../../src/minion/functions/function.ts";
 import { execute } from "../../../src/minion/execute.ts";
 import { createJobContext } from "../../../src/minion/job-context.ts";
 import { Jobs } from "../../../src/minion/jobs.ts";
@@ -51,7 +52,7 @@ afterEach(() => {
 const asked = () => host.runs.flatMap(({ argv }) => (argv[0] === "systemctl" ? [argv[1]] : []));
 
 /** One start of a minion: resolves when there is nothing more to do at the start. */
-async function start(machine: Machine): Promise<void> {
+async function start(machine: Machine, ended = () => {}): Promise<void> {
   const connection = new FakeConnection({ "job.progress": () => ({}), return: () => ({}) });
   const link = createLink(connection, systemClock, machine.random);
   const spool = await openSpool(join(directory, "returns"));
@@ -65,14 +66,18 @@ async function start(machine: Machine): Promise<void> {
     timeline: new TimelineRecorder(),
     random: () => 0,
     signal: stop.signal,
-    ended: () => {},
+    ended,
   });
 }
 
 /** One job of that minion. */
-async function run(machine: Machine, fun: string, ...args: readonly Json[]): Promise<number> {
+async function returnOf(machine: Machine, fun: string, ...args: readonly Json[]): Promise<FunctionResult> {
   const options = { jid: "20261122160000000001", fun, signal: stop.signal, waitMs: 0, progress: () => {} };
-  return (await execute({ fun, args, kwargs: {} }, createJobContext(machine, options).context)).retcode;
+  return execute({ fun, args, kwargs: {} }, createJobContext(machine, options).context);
+}
+
+async function run(machine: Machine, fun: string, ...args: readonly Json[]): Promise<number> {
+  return (await returnOf(machine, fun, ...args)).retcode;
 }
 
 const machineWith = (settings: JsonObject, pillar: JsonObject = {}, on: Host = host) =>
@@ -87,6 +92,28 @@ test.each([
   expect(asked()).toEqual([]);
 });
 
+test.each([
+  ["matches nothing", "base:\n  wbe1:\n    - up\n", 'no target of top.sls that gives an SLS matches "web1"'],
+  [
+    "gives an empty SLS",
+    "base:\n  web1:\n    - empty\n",
+    'no state is declared in "empty", which top.sls gives "web1"',
+  ],
+])("I9: a highstate whose top file %s fails, and never reaches the target", async (_what, top, reason) => {
+  writeFileSync(join(directory, "top.sls"), top);
+  writeFileSync(join(directory, "up.sls"), "up:\n  test.nop: []\n");
+  writeFileSync(join(directory, "empty.sls"), "\n");
+  const machine = machineWith({ startup_states: "highstate" }, { volumes });
+  const comment = `No states found for this minion: ${reason}`;
+  expect(await returnOf(machine, "state.highstate")).toMatchObject({
+    data: { "no_|-states_|-states_|-None": { result: false, comment } },
+    retcode: 2,
+  });
+  await expect(start(machine, () => stop.abort())).rejects.toThrow("aborted");
+  expect(await host.stat(READY)).toBeUndefined();
+  expect(asked()).toEqual([]);
+});
+
 test("I9: with no startup states it is reached when the declared volumes are proven to be mounted", async () => {
   const machine = machineWith({ startup_states: "" }, { volumes });
   await start(machine);
@@ -94,6 +121,20 @@ test("I9: with no startup states it is reached when the declared volumes are pro
   await start(machine);
   expect(await host.stat(READY)).toBeDefined();
   expect(asked()).toEqual(["start"]);
+});
+
+test("I9: with no startup states a broken pillar is asked for again, and the target reached when it is mended", async () => {
+  const machine = machineWith({ startup_states: "", startup_retry_min: 0.001 }, { volumes });
+  setMounts(host, MOUNTED);
+  let broken = 2;
+  const pillar: Machine["backing"]["pillar"] = async (patience) => {
+    broken -= 1;
+    if (broken >= 0) throw new ConfigError("pillar-broken", "bad yaml (app.sls line 2)");
+    return machine.backing.pillar(patience);
+  };
+  await start({ ...machine, backing: { ...machine.backing, pillar } });
+  expect(broken).toBe(-1);
+  expect(await host.stat(READY)).toBeDefined();
 });
 
 test("I9: a volume that was stopped stays so: the target with it, also when the minion begins anew", async () => {

@@ -1,10 +1,10 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import { compile, type Compiled } from "../../../src/sls/compile.ts";
+import { compile, type Compiled, type Wanted } from "../../../src/sls/compile.ts";
 import { STATES } from "../../../src/states/registry.ts";
 import { catalogueOf } from "../../../src/states/validate.ts";
 
-async function compileFiles(files: Readonly<Record<string, string>>, pillar = {}): Promise<Compiled> {
+async function compileFiles(files: Readonly<Record<string, string | Buffer>>, pillar = {}): Promise<Compiled> {
   const source = {
     read: async (path: string) => (Object.hasOwn(files, path) ? Buffer.from(files[path] ?? "") : undefined),
   };
@@ -12,8 +12,8 @@ async function compileFiles(files: Readonly<Record<string, string>>, pillar = {}
   return compile({ kind: "sls", names: ["a"] }, source, context, catalogueOf(STATES));
 }
 
-async function errorsOf(files: Readonly<Record<string, string>>) {
-  const compiled = await compileFiles(files);
+async function errorsOf(files: Readonly<Record<string, string | Buffer>>, pillar = {}) {
+  const compiled = await compileFiles(files, pillar);
   return compiled.kind === "errors" ? compiled.errors : [];
 }
 
@@ -38,6 +38,76 @@ test.each([
     expect(errors[0]?.facts).toMatchObject({ file: "a.sls", line });
   },
 );
+
+const LOOP = "{{#each pillar.names}}\n{{this}}:\n  test.nop: []\n{{/each}}\n";
+
+test.each<[string, string, number]>([
+  ["a block that is taken", "{{#if pillar.yes}}\nx:\n  test.nop: []\n{{/if}}\ny:\n  test.nopp: []\n", 6],
+  ["a block that is not", "{{#if pillar.no}}\nx:\n  test.nop: []\n{{/if}}\ny:\n  test.nopp: []\n", 6],
+  ["an else", "{{#if pillar.no}}\nx: test.nop\n{{else}}\ny:\n  test.nopp: []\n{{/if}}\n", 5],
+  ["a loop", `${LOOP}y:\n  test.nopp: []\n`, 6],
+  [
+    "a loop inside of a loop",
+    `{{#each pillar.names}}\n{{#if ../pillar.no}}\n{{/if}}\n{{/each}}\ny:\n  test.nopp: []\n`,
+    6,
+  ],
+  ["inside of a loop", "{{#each pillar.names}}\n{{this}}:\n  test.nopp: []\n{{/each}}\n", 3],
+  ["a comment", "{{!-- one\ntwo --}}\ny:\n  test.nopp: []\n", 4],
+  ["a value of several lines", "x:\n  cmd.run:\n    - name: {{json pillar.text}}\ny:\n  test.nopp: []\n", 5],
+  ["blank lines and marks of whitespace", "\n\n{{#if pillar.yes~}}\n\n\ny:\n  test.nopp: []\n{{~/if}}\n", 7],
+  ["an argument", `${LOOP}y:\n  cmd.run:\n    - cwdd: /\n`, 7],
+  ["a requisite", `${LOOP}y:\n  test.nop:\n    - require_in: [test: none]\n`, 7],
+  ["an include", `${LOOP}include:\n  - none\n`, 6],
+  ["broken YAML", `${LOOP}y:\n  test.nop: [\n`, 6],
+  ["no map", `${LOOP}y:\n  - oops\n`, 5],
+])("behind %s the line is that of the file as it is written", async (_what, text, line) => {
+  const pillar = { yes: true, no: false, names: ["p", "q", "r"], text: "one\ntwo" };
+  const [error] = await errorsOf({ "a.sls": text }, pillar);
+  expect(error?.facts).toMatchObject({ file: "a.sls", line });
+});
+
+test("a guard that calls an unknown function is refused before anything runs", async () => {
+  const source = {
+    read: async (path: string) =>
+      path === "a.sls" ? Buffer.from("x:\n  test.nop:\n    - unless:\n      - fun: test.pnig\n") : undefined,
+  };
+  const known = { ...catalogueOf(STATES), functions: ["test.ping", "file.file_exists"] };
+  const context = { id: "m1", grains: {}, pillar: {} };
+  const compiled = await compile({ kind: "sls", names: ["a"] }, source, context, known);
+  expect(compiled).toMatchObject({ errors: [{ code: "unknown-function", facts: { file: "a.sls", line: 3 } }] });
+  expect(compiled.kind === "errors" && compiled.errors[0]?.message).toContain('"test.pnig", did you mean "test.ping"?');
+});
+
+test("a missing SLS or top file names the roots, and the SLS that was probably meant", async () => {
+  const source = {
+    read: async (path: string) => (path === "a.sls" ? Buffer.from("include: [cycl]\n") : undefined),
+    roots: "/srv/states",
+    paths: async () => ["a.sls", "cyc/init.sls", "cyc/x.txt"],
+  };
+  const context = { id: "m1", grains: {}, pillar: {} };
+  const messages = async (wanted: Wanted) => {
+    const compiled = await compile(wanted, source, context, catalogueOf(STATES));
+    return compiled.kind === "errors" ? compiled.errors.map(({ message }) => message).join() : "";
+  };
+  expect(await messages({ kind: "sls", names: ["a"] })).toMatch(/"cycl" in \/srv\/states, did you mean "cyc"\?/u);
+  expect(await messages({ kind: "highstate" })).toContain("there is no top.sls in /srv/states");
+});
+
+test.each([
+  "{% if true %}\nx: test.nop\n{% endif %}\n",
+  "x:\n  cmd.run:\n    - name: {{ pillar['x'] }}\n",
+  "x:\n  cmd.run:\n    - name: {{ pillar.get('x', 'y') }}\n",
+])("what is written in Jinja gets a hint: %j", async (text) => {
+  const [error] = await errorsOf({ "a.sls": text });
+  expect(error?.hint).toMatch(/looks like Jinja: templates are handlebars/u);
+  expect((await errorsOf({ "a.sls": "x: [\n" }))[0]?.hint).toBeUndefined();
+});
+
+test("text that is not UTF-8 is refused with its line", async () => {
+  const text = Buffer.from("x:\n  cmd.run:\n    - name: echo caf\u00e9\n", "latin1");
+  const [error] = await errorsOf({ "a.sls": text });
+  expect(error).toMatchObject({ code: "not-utf8", facts: { file: "a.sls", line: 3 } });
+});
 
 test("all mistakes are told at once, in every file", async () => {
   const errors = await errorsOf({
@@ -68,6 +138,29 @@ test("use copies what is not set, never names or requisites", async () => {
       "x:\n  cmd.run:\n    - name: one\n    - cwd: /\n    - runas: me\ny:\n  cmd.run:\n    - runas: you\n    - use:\n      - cmd: x\n",
   });
   expect(compiled).toMatchObject({ chunks: [{}, { params: { name: "y", cwd: "/", runas: "you" }, requisites: [] }] });
+});
+
+test.each([
+  ["unless: 'true'", { unless: ["true"] }],
+  ["onlyif: 'false'", { onlyif: ["false"] }],
+  ["creates: /x", { creates: ["/x"] }],
+  ["check_cmd: 'true'", { checkCmd: ["true"] }],
+  ["failhard: true", { failhard: true }],
+  ["retry: {attempts: 3, interval: 1}", { retry: { attempts: 3, intervalMs: 1000, until: true, splayMs: 0 } }],
+])("use copies guards too: %s", async (guard, expected) => {
+  const base = `x:\n  cmd.run:\n    - ${guard}\n`;
+  const copied = await compileFiles({ "a.sls": `${base}y:\n  cmd.run:\n    - use: [cmd: x]\n` });
+  expect(copied).toMatchObject({ chunks: [expected, expected] });
+  const turned = await compileFiles({
+    "a.sls": `${base}    - use_in: [cmd: y]\n    - require: [cmd: z]\ny:\n  cmd.run: []\nz:\n  cmd.run: []\n`,
+  });
+  const chunks = turned.kind === "chunks" ? turned.chunks : [];
+  expect(chunks.find(({ id }) => id === "y")).toMatchObject({ ...expected, requisites: [] });
+});
+
+test("what use copies gives way to the state's own guard", async () => {
+  const text = "x:\n  cmd.run:\n    - unless: a\ny:\n  cmd.run:\n    - unless: b\n    - use: [cmd: x]\n";
+  expect(await compileFiles({ "a.sls": text })).toMatchObject({ chunks: [{}, { unless: ["b"] }] });
 });
 
 test("pillar values reach parameters", async () => {

@@ -72,6 +72,13 @@ test("tags mean what the caller says, and every scalar has its place", () => {
   expect(document.scalars.map((scalar) => scalar.text)).toEqual(["abc\ndef\n", "x y", "zz"]);
 });
 
+test("an unknown tag names the nearest of those that are known", () => {
+  const tags = { "!secret": () => "", "!generate": () => "" };
+  expect(() => parseYaml("a: !secre x\n", "a.yaml", { tags, secretive: true })).toThrow(
+    'unknown tag "!secre", did you mean "!secret"?',
+  );
+});
+
 test("a secretive reader quotes nothing of the file", () => {
   const secret = "hunter2hunter2";
   for (const text of [`a: !x ${secret}`, `a: "${secret}`, `a: ${secret}: b`, `{a: ${secret}}}`]) {

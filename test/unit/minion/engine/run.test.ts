@@ -135,9 +135,12 @@ alone:
     [null, "would change present"],
     [null, "would run after disk"],
     [null, "would run after fs"],
-    [false, "there is no elsewhere"],
+    [null, "would run after mount"],
   ]);
   expect(present.size).toBe(0);
+  const settled = sls.replaceAll(/^ {4}- require:\n.*\n/gmu, "");
+  const rest = await run(settled, depsWith([thing(new Set(["disk", "fs", "mount"]))]), { test: true });
+  expect(rest.at(-1)).toMatchObject({ result: false, comment: "there is no elsewhere" });
 });
 
 test("a state past its deadline has failed, and the run goes on", async () => {

@@ -1,0 +1,16 @@
+import { ConfigError } from "../core/errors.ts";
+
+/** Statements of Jinja, and its ways to reach a value. */
+const JINJA =
+  /\{%[-+]?\s*(?:if|elif|else|for|set|macro|import|from|include|end\w+)\b|\{\{[^}]*(?:\[['"]|\b(?:pillar|grains)\.get\()/u;
+
+/** The error, with a hint where the text is written in Salt's template language and that is likely why. */
+export function withJinjaHint(error: ConfigError, text: string): ConfigError {
+  const { code, message, facts, hint, cause } = error;
+  if (hint !== undefined || !["bad-template", "bad-yaml"].includes(code) || !JINJA.test(text)) return error;
+  return new ConfigError(code, message, {
+    facts,
+    cause,
+    hint: "this looks like Jinja: templates are handlebars here, {{#if pillar.x}}...{{/if}} and {{pillar.x}}",
+  });
+}
