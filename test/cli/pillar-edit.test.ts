@@ -229,7 +229,6 @@ describe("lesson: plaintext in an editor's temporary file", () => {
 
   test.each([
     ["SIGTERM", 143],
-    ["SIGINT", 130],
     ["SIGHUP", 129],
   ] as const)("%s while the editor is open: the editor is ended, the file wiped", async (signal, expected) => {
     await start();
@@ -242,6 +241,23 @@ describe("lesson: plaintext in an editor's temporary file", () => {
     child.kill(signal);
     expect((await transcript).status).toBe(expected);
     expect(updates).toEqual([]);
+    expectWiped();
+  });
+
+  test("SIGINT is the editor's own: a Ctrl-C in a command that it runs costs nothing, not even twice", async () => {
+    await start();
+    const { stdout, status } = await edit(`echo 'a: 1' >>"$file"; kill -INT $PPID; kill -INT $PPID`);
+    expect(stdout).toContain("saved");
+    expect(status).toBe(0);
+    expect(updates.map(({ text }) => text)).toEqual([`${source.text}a: 1\n`]);
+    expectWiped();
+  });
+
+  test("SIGINT while the master is asked, after the editor, ends the edit", async () => {
+    const child: { process?: ChildProcess } = {};
+    await start([], { update: () => void child.process?.kill("SIGINT") });
+    child.process = spawnEdit(`echo 'a: 1' >>"$file"`);
+    expect((await transcriptOf(child.process)).status).toBe(130);
     expectWiped();
   });
 
