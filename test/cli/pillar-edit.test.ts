@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { PillarSource, PillarUpdate } from "../../src/core/control-api.ts";
 import { type FakeMaster, type Refusal, type Script, startFakeMaster } from "./fake-master.ts";
-import { spawnCli, type Transcript, transcriptOf } from "./run-cli.ts";
+import { runCli, spawnCli, type Transcript, transcriptOf } from "./run-cli.ts";
 
 const WAIT = { timeout: 60_000 };
 let scratch = "";
@@ -177,6 +177,51 @@ ${source.text} bad
     writeFileSync(join(scratch, "go"), "");
     expect((await transcript).status).toBe(2);
     expect(seen(2)).toContain(`${source.text}a: 1\n`);
+    expectWiped();
+  });
+});
+
+describe("an editor that saves what was refused once more", () => {
+  const onTerminal = async (lines: string, answers: readonly string[]): Promise<Transcript> =>
+    runCli(["pillar", "edit", "db1"], {
+      socket: fake?.socket ?? "",
+      env: { XDG_RUNTIME_DIR: memory, PATH: process.env["PATH"] ?? "", EDITOR: editor(lines) },
+      answers,
+    });
+
+  test.each([
+    ["truncates it", `: >"$file"`, ""],
+    ["puts a file of its own there", `echo 'mine: 1' >"$file"`, "mine: 1\n"],
+  ])("%s: it is stopped with the mistake", async (_, lines, text) => {
+    await start([mistake, mistake, mistake]);
+    const { stderr, status } = await edit(lines);
+    expect(stderr).toBe(
+      "the editor saved the same text again: it is wiped, nothing was written\n" +
+        'latchkey: cannot read "db1.yaml": line 2: bad indent\nhint: use blanks\n',
+    );
+    expect(status).toBe(2);
+    expect(updates.map((update) => update.text)).toEqual([text]);
+    expectWiped();
+  });
+
+  test("on a terminal nothing is given up without asking", async () => {
+    await start([mistake, mistake]);
+    const { stderr, stdout, status } = await onTerminal(`[ $n -gt 1 ] || echo ' bad' >>"$file"`, ["e", "s", "save"]);
+    expect(stderr).toContain(
+      'cannot read "db1.yaml": line 2: bad indent\n(e)dit again, (s)ave again, or (g)ive up? [e/s/g] ',
+    );
+    expect(stdout).toContain("saved");
+    expect(status).toBe(0);
+    expect(updates.map(({ text }) => text)).toEqual(Array(3).fill(`${source.text} bad\n`));
+    expectWiped();
+  });
+
+  test("a conflict is not saved over by a word at the prompt", async () => {
+    await start([conflict]);
+    const { stderr, status } = await onTerminal(`[ $n -gt 1 ] || echo 'a: 1' >>"$file"`, ["s"]);
+    expect(stderr).toContain("(e)dit again, or (g)ive up? [e/g] ");
+    expect(status).toBe(2);
+    expect(updates).toHaveLength(1);
     expectWiped();
   });
 });
