@@ -160,7 +160,7 @@ export type JobEvent =
       readonly data: Json;
       readonly durationMs: number;
     }
-  /** No answer: never acknowledged, or went silent. */
+  /** No answer: never acknowledged, went silent, or named in the target without being an accepted minion. */
   | { readonly event: "missing"; readonly id: string; readonly reason: string }
   | { readonly event: "end"; readonly succeeded: number; readonly failed: number; readonly missing: number };
 

@@ -123,6 +123,22 @@ describe("returns", () => {
     expect(stdout).toContain(String.raw`\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp.exe`);
   });
 
+  test("a host that is named and not accepted is a row of its own, and the status says so", async () => {
+    const reason = "no accepted minion of that id";
+    const job = () => [
+      start(["a", "typo"]),
+      { event: "missing", id: "typo", reason } as const,
+      returned("a"),
+      end(1, 0, 1),
+    ];
+    const { socket } = await master({ job });
+    expect(await runCli(["run", "-L", "a,typo", "test.ping"], { socket })).toEqual({
+      stdout: `typo:\n    Minion did not return. [${reason}]\na:\n    True\n`,
+      stderr: "",
+      status: 1,
+    });
+  });
+
   test("no match is an error with a hint", async () => {
     const { socket } = await master({ job: () => [start([]), end(0)] });
     expect(await runCli(["run", "nope", "test.ping"], { socket })).toEqual({
