@@ -5,6 +5,8 @@ import { HELP } from "./help.ts";
 import { documentText, parseOutput, returnText } from "./output.ts";
 import { newPassphraseFrom, passphraseFrom } from "./master-passphrase.ts";
 import type { Setup } from "./program.ts";
+import { startRunLine } from "./progress.ts";
+import type { CallRequest } from "./rooms.ts";
 
 const collect = (value: string, before: readonly string[]) => [...before, value];
 
@@ -87,19 +89,18 @@ export function addDaemonCommands(program: Command, { rooms, signal, terminal, e
     .action(async (fun: string, words: readonly string[], options: CallOptions) => {
       const format = parseOutput(options.out);
       const { args, kwargs } = parseArguments(words);
-      const answer = await rooms.call(
-        {
-          fun,
-          args,
-          kwargs: options.test ? { ...kwargs, test: true } : kwargs,
-          config: options.config,
-          local: options.local ?? false,
-          fileRoots: options.fileRoot,
-          pillarRoots: options.pillarRoot,
-          id: options.id,
-        },
-        signal,
-      );
+      const line = startRunLine(terminal, () => Date.now());
+      const request: CallRequest = {
+        fun,
+        args,
+        kwargs: options.test ? { ...kwargs, test: true } : kwargs,
+        config: options.config,
+        local: options.local ?? false,
+        fileRoots: options.fileRoot,
+        pillarRoots: options.pillarRoot,
+        id: options.id,
+      };
+      const answer = await rooms.call(request, signal, line).finally(line.stop);
       const paint = paintWith(terminal.colour);
       // as salt-call prints it: this machine is "local"
       const text =

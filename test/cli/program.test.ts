@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import type { CallRequest } from "../../src/cli/rooms.ts";
+import type { CallRequest, Rooms } from "../../src/cli/rooms.ts";
 import type { MasterStatus } from "../../src/core/control-api.ts";
 import { AuthError } from "../../src/core/errors.ts";
 import { VERSION } from "../../src/core/version.ts";
@@ -234,6 +234,22 @@ describe("call", () => {
         id: "h",
       },
     ]);
+  });
+
+  test("on a terminal it says what it does or waits for, and takes that away before the answer", async () => {
+    const rooms: Partial<Rooms> = {
+      call: (_request, _signal, { doing }) => {
+        doing("waiting: state.apply (job 2026) as PID 7 since 12:00");
+        return Promise.resolve({ id: "db1", fun: "test.ping", success: true, data: true });
+      },
+    };
+    const { stderr } = await runCli(["call", "test.ping"], { rooms, isTerminal: true });
+    expect(stderr.split("\r\u001b[K")).toEqual([
+      "",
+      expect.stringMatching(/^\d+ ms {2}waiting: state\.apply \(job 2026\) as PID 7 since 12:00$/u),
+      "",
+    ]);
+    expect((await runCli(["call", "test.ping"], { rooms })).stderr).toBe("");
   });
 
   test("json, and status 1 when it failed", async () => {
