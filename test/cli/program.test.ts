@@ -24,18 +24,42 @@ describe("usage", () => {
     expect(status).toBe(0);
   });
 
-  test.each([["--help"], ["keys"], ["run", "--help"], ["help", "apply"], ["pillar", "edit", "--help"]])(
-    "help: %s %s %s",
-    async (...argv) => {
-      const { stdout, stderr } = await runCli(argv);
-      const text = stdout + stderr;
-      expect(text).toContain("Usage: latchkey");
-      expect(text.endsWith("\n")).toBe(true);
-      expect(text.split("\n").filter((line) => line.length > 120)).toEqual([]);
+  test.each([
+    ["--help"],
+    ["keys"],
+    ["run", "--help"],
+    ["help", "apply"],
+    ["help", "keys", "list"],
+    ["pillar", "edit", "--help"],
+  ])("help: %s %s %s", async (...argv) => {
+    const { stdout, stderr } = await runCli(argv);
+    const text = stdout + stderr;
+    expect(text).toContain("Usage: latchkey");
+    expect(text.endsWith("\n")).toBe(true);
+    expect(text.split("\n").filter((line) => line.length > 120)).toEqual([]);
+  });
+
+  test.each(["keys", "pillar", "volume", "secret", "jobs"])(
+    "%s alone is its help, and no error line",
+    async (group) => {
+      const { stdout, stderr, status } = await runCli([group]);
+      expect(stdout + stderr).toMatch(new RegExp(`^Usage: latchkey ${group} `, "u"));
+      expect(stdout + stderr).not.toContain("latchkey: ");
+      expect(status).toBe(2);
     },
   );
 
+  test("help of a command below a command is that one's", async () => {
+    expect((await runCli(["help", "keys", "list"])).stdout).toMatch(/^Usage: latchkey keys list /u);
+  });
+
   test.each<[string, readonly string[], string]>([
+    [
+      "help of an unknown command",
+      ["help", "hihgstate"],
+      "latchkey: unknown command 'hihgstate'\n(Did you mean highstate?)\n",
+    ],
+    ["the same below a command", ["help", "keys", "lits"], "latchkey: unknown command 'lits'\n(Did you mean list?)\n"],
     ["an unknown command", ["hihgstate", "x"], "latchkey: unknown command 'hihgstate'\n(Did you mean highstate?)\n"],
     ["an unknown option", ["status", "--jsno"], "latchkey: unknown option '--jsno'\n(Did you mean --json?)\n"],
     [
