@@ -200,7 +200,10 @@ export class Jobs {
     await note?.({ jid, fun, ids: online });
     const stream = new JobStream();
     const { resendMs = 2000, missingMs = 5000 } = this.#options;
-    const timing = { resendMs, missingMs, timeoutMs: request.timeoutMs, heartbeatMs };
+    const { timeoutMs } = request;
+    // who does not even acknowledge is not waited for longer than was asked for
+    const resend = Math.min(resendMs, timeoutMs / 2);
+    const timing = { resendMs: resend, missingMs: Math.min(missingMs, timeoutMs - resend), timeoutMs, heartbeatMs };
     const push = (event: JobEvent) => stream.push(event);
     const tracker = new JobTracker({ jid, online, offline, unknown }, timing, now, push);
     log.info({ jid, fun, targets: ids.length, offline: offline.length }, "job");

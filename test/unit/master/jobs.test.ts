@@ -260,6 +260,18 @@ test("without an acknowledgement the envelope is sent again on the session", asy
   await expect.poll(() => session.notices.map(({ kind }) => kind)).toEqual(["probe", "job"]);
 });
 
+test("who does not acknowledge is missing after the time that was asked for", async () => {
+  const session = await connect("web1");
+  const stream = await jobs.start(ask("web1"));
+  clock.time += 500;
+  await expect.poll(() => session.notices.map(({ kind }) => kind)).toEqual(["probe", "job"]);
+  clock.time += 500;
+  expect((await drain(stream)).slice(1)).toMatchObject([
+    { event: "missing", reason: "connected, but did not acknowledge the job" },
+    { event: "end", missing: 1 },
+  ]);
+});
+
 test("the job goes on when its reader leaves", async () => {
   await connect("web1");
   const stream = await jobs.start(ask("web1"));
