@@ -5,7 +5,7 @@ import { assertMinionId, SLS_NAME } from "../core/ids.ts";
 import { parseFingerprint } from "../core/identity.ts";
 import { isJsonObject, type Json } from "../core/json.ts";
 import { z } from "../core/schema.ts";
-import { configErrorAt } from "../sls/located-error.ts";
+import { configErrorAt, quoteLine } from "../sls/located-error.ts";
 import { didYouMean } from "../sls/nearest.ts";
 import { parseYamlDocument, type YamlDocument } from "../sls/yaml.ts";
 import type { MasterAddress } from "../wire/endpoints.ts";
@@ -85,8 +85,8 @@ export async function loadMinionConfig(host: Host, path: string, id?: string): P
 /** The configuration in a text; `file` is for messages. `id` takes the place of the configured one. */
 export function parseMinionConfig(text: string, file: string, id?: string): MinionConfig {
   const document = parseYamlDocument(text, file);
-  const at = (line: number, message: string, offending = "") =>
-    configErrorAt("bad-config", `cannot use configuration: ${message}`, { file, line }, offending);
+  const at = (line: number, message: string) =>
+    configErrorAt("bad-config", `cannot use configuration: ${message}`, { file, line }, quoteLine(text, line));
   const value = document.value ?? {};
   if (!isJsonObject(value)) throw at(1, "it is not a map of settings");
   const parsed = minionFileSchema.safeParse(value);
