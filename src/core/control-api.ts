@@ -190,6 +190,8 @@ export interface LeaseList {
 /** `GET /v1/pillar/:id`: compiled, secrets as `secret:<path>` references. */
 export interface PillarShow {
   readonly id: string;
+  /** There is no minion key of that id: this is what a host of that name would get. */
+  readonly unknown?: true;
   readonly pillar: JsonObject;
 }
 

@@ -51,6 +51,11 @@ describe("what is asked of the master", () => {
     ["a list", ["run", "-L", "a,b", "test.ping"], { target: { kind: "list", expr: "a,b" } }],
     ["a grain", ["run", "role:db", "test.ping", "--grain"], { target: { kind: "grain", expr: "role:db" } }],
     ["highstate in test mode", ["highstate", "db1", "--test"], { fun: "state.highstate", kwargs: { test: true } }],
+    [
+      "state files with commas",
+      ["apply", "db1", "luks,motd", "a"],
+      { fun: "state.apply", args: ["luks", "motd", "a"] },
+    ],
     ["state files", ["apply", "db1", "luks", "web.nginx"], { fun: "state.apply", args: ["luks", "web.nginx"] }],
     [
       "arguments",

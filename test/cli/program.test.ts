@@ -49,6 +49,12 @@ describe("usage", () => {
     },
   );
 
+  test("the help of call says where states and pillar are by default", async () => {
+    const { stdout } = await runCli(["call", "--help"]);
+    expect(stdout).toContain("/srv/latchkey and /srv/salt");
+    expect(stdout).not.toContain("default: []");
+  });
+
   test("help of a command below a command is that one's", async () => {
     expect((await runCli(["help", "keys", "list"])).stdout).toMatch(/^Usage: latchkey keys list /u);
   });
@@ -67,6 +73,12 @@ describe("usage", () => {
       ["run", "x"],
       "latchkey: missing required argument 'function'\nhint: see `latchkey run --help`\n",
     ],
+    [
+      "roots without --local",
+      ["call", "--file-root", "a", "test.ping"],
+      "latchkey: cannot use --file-root and --pillar-root with a master's trees\nhint: add --local\n",
+    ],
+    ["a path among several SLS", ["apply", "x", "a,../etc"], 'latchkey: cannot apply "../etc": not the name'],
     [
       "an unknown format",
       ["status", "--out", "xml"],
@@ -210,6 +222,15 @@ describe("status", () => {
   test("as JSON it is the master's own answer", async () => {
     const socket = await start({ status: () => STATUS });
     expect(JSON.parse((await runCli(["status", "--json"], { socket })).stdout)).toEqual(STATUS);
+  });
+});
+
+test("pillar show of a host that was never seen says so", async () => {
+  const socket = await start({ pillar: (id) => ({ id, pillar: { a: 1 }, unknown: true }) });
+  expect(await runCli(["pillar", "show", "db9"], { socket })).toMatchObject({
+    stdout: expect.stringContaining("db9:"),
+    stderr: "no minion key of that id: a host named db9 would get this\n",
+    status: 0,
   });
 });
 

@@ -26,7 +26,7 @@ function helpOf(command: Command): string {
 
 /** The words after `latchkey` on each line of a help text that shows how to call it. */
 const callsIn = (help: string) =>
-  [...help.matchAll(/^ {2}(?!.* {3,}latchkey).*?\blatchkey (?=[a-z])(.*)$/gmu)].map(
+  [...help.matchAll(/^ {2}(?!.* {3,}latchkey).*?(?<![\w/.])latchkey (?=[a-z])(.*)$/gmu)].map(
     ([, call = ""]) => call.split(/ {3,}| \| /u)[0] ?? "",
   );
 
