@@ -4,7 +4,7 @@ import type { PillarSource, PillarUpdate, PillarUpdated } from "../core/control-
 import { ConfigError, HostError, LatchkeyError } from "../core/errors.ts";
 import { assertMinionId } from "../core/ids.ts";
 import type { Context } from "./context.ts";
-import { withHeader, withoutHeader } from "./edit-text.ts";
+import { messageInEditor, withHeader, withoutHeader } from "./edit-text.ts";
 import { editorArgv, openEditor } from "./editor.ts";
 import { sanitiseLine } from "./format/sanitise.ts";
 import { diskSwaps, makeMemoryDirectory, memoryPlaces, wipeDirectory, wipeLeftovers } from "./memory-directory.ts";
@@ -142,7 +142,10 @@ function readBack(file: string): string {
 /** The operator's text again, with what went wrong; after a conflict, standing on what the master has now. */
 async function roundAfter(failure: LatchkeyError, text: string, base: PillarSource, desk: Desk): Promise<Round> {
   const hint = failure.hint === undefined ? [] : [`hint: ${failure.hint}`];
-  const messages = [`NOT SAVED: ${failure.message}`, ...hint];
+  const why = failure.message.split("\n").length;
+  // the lines of the reason, the hint, and what to do now
+  const message = messageInEditor(failure, base.path, text, why + hint.length + 1);
+  const messages = [`NOT SAVED: ${message}`, ...hint];
   const giveUp = "Leave the file untouched to give up; these lines are not saved.";
   if (!isConflict(failure)) {
     return { text, base, messages: [...messages, `Mend it and save again. ${giveUp}`], failure };

@@ -156,6 +156,16 @@ ${source.text} bad
     expectWiped();
   });
 
+  test("a mistake in the file is told with the line that the editor shows, and the key on it", async () => {
+    const message = `cannot save the secret "b": it is empty (${source.path} line 2)`;
+    const error = { ...mistake.error, message, facts: { file: source.path, line: 2 } };
+    await start([{ ...mistake, error }]);
+    await edit(`[ $n -gt 1 ] || echo 'b: !secret ""' >>"$file"`);
+    const lines = seen(2).split("\n");
+    const at = lines.findIndex((line) => line.startsWith("b:")) + 1;
+    expect(lines[0]).toBe(`#~ NOT SAVED: cannot save the secret "b": it is empty (line ${at}, "b:")`);
+  });
+
   test("left untouched gives up with the error", async () => {
     await start([mistake]);
     const { stderr, status } = await edit(`[ $n -gt 1 ] || echo ' bad' >>"$file"`);
