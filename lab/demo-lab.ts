@@ -26,13 +26,13 @@ const ROW = "the row that outlived a power cut";
 export async function labDemo(narration: Narration, signal: AbortSignal): Promise<void> {
   narration.chapter("A lab: one master, one host with a blank disk");
   const { lab } = await narration.step("packages, root file system, network", async () => {
-    const obstacle = await labObstacle(narration.detail);
+    const obstacle = await labObstacle(narration.stage);
     if (obstacle !== undefined) {
       throw new HostError("no-lab", `no lab can be made here: ${obstacle}`, {
         hint: "on a machine with device-mapper, `npm run demo -- --native` (as root) does it on a loop device",
       });
     }
-    return { lab: await Lab.create(narration.detail) };
+    return { lab: await Lab.create(narration.stage) };
   });
   const stop = () => void lab.destroy();
   signal.addEventListener("abort", stop, { once: true });

@@ -35,7 +35,7 @@ export async function ensureImage(say: (line: string) => void): Promise<string> 
       if (existsSync(image)) return;
       sweep(cache, name);
       say(`building the lab's root file system (Debian ${RELEASE}, once; about a minute)`);
-      await build(cache, image);
+      await build(cache, image, say);
     });
   }
   utimesSync(dirname(image), new Date(), new Date());
@@ -53,11 +53,12 @@ function sweep(cache: string, current: string): void {
   }
 }
 
-async function build(cache: string, image: string): Promise<void> {
+async function build(cache: string, image: string, say: (line: string) => void): Promise<void> {
   const work = join(cache, `building-${process.pid}`);
   const root = join(work, "root");
   mkdirSync(work, { recursive: true });
   try {
+    say(`mmdebstrap fetches and unpacks Debian ${RELEASE} with ${GUEST_PACKAGES.length} packages`);
     await command(
       [
         "mmdebstrap",
@@ -71,7 +72,9 @@ async function build(cache: string, image: string): Promise<void> {
       ],
       { timeoutMs: 900_000 },
     );
+    say("kernel modules, Node and units go into the root file system");
     await furnish(root);
+    say(`mke2fs writes the image of ${ROOT_DISK_SIZE}`);
     const disk = join(work, "root.ext4");
     await command(["mke2fs", "-q", "-t", "ext4", "-d", root, "-L", "lab-root", disk, ROOT_DISK_SIZE], {
       timeoutMs: 300_000,

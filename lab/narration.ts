@@ -3,6 +3,8 @@ import { stripVTControlCharacters } from "node:util";
 const FRAMES = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const EVERY_MS = 100;
 
+const secondsSince = (startedAt: number): string => `${((Date.now() - startedAt) / 1000).toFixed(1)} s`;
+
 type Style = "bold" | "dim" | "green" | "red" | "cyan";
 const CODES: Readonly<Record<Style, number>> = { bold: 1, dim: 2, green: 32, red: 31, cyan: 36 };
 
@@ -15,6 +17,8 @@ export class Narration {
   readonly #live: boolean;
   readonly #colour: boolean;
   #detail = "";
+  #startedAt = Date.now();
+  #stagedAt: number | undefined;
 
   constructor(out: NodeJS.WriteStream = process.stdout) {
     this.#out = out;
@@ -41,20 +45,31 @@ export class Narration {
   /** What the running step is at: shown on its live line only. */
   detail = (text: string): void => {
     this.#detail = stripVTControlCharacters(text).trim();
+    this.#stagedAt = undefined;
+  };
+
+  /** What a long step is at now, with its time: on its live line, elsewhere a line of its own. */
+  stage = (text: string): void => {
+    this.detail(text);
+    this.#stagedAt = Date.now();
+    if (!this.#live) this.#out.write(`  ${this.#detail}  (after ${secondsSince(this.#startedAt)})\n`);
   };
 
   /** Does one step; a failure is marked and thrown on. */
   async step<T>(title: string, work: () => Promise<T>): Promise<T> {
     const startedAt = Date.now();
-    const seconds = () => `${((Date.now() - startedAt) / 1000).toFixed(1)} s`;
+    this.#startedAt = startedAt;
+    this.#stagedAt = undefined;
+    const seconds = () => secondsSince(startedAt);
     let frame = 0;
     this.#detail = "";
     const draw = () => {
       frame = (frame + 1) % FRAMES.length;
       const line = `${FRAMES[frame] ?? ""} ${title}  ${seconds()}  `;
-      const room = Math.max(0, this.#out.columns - line.length - 1);
+      const staged = this.#stagedAt === undefined ? "" : `  ${secondsSince(this.#stagedAt)}`;
+      const room = Math.max(0, this.#out.columns - line.length - staged.length - 1);
       this.#clear();
-      this.#out.write(this.paint("cyan", line) + this.paint("dim", this.#detail.slice(0, room)));
+      this.#out.write(this.paint("cyan", line) + this.paint("dim", this.#detail.slice(0, room) + staged));
     };
     if (!this.#live) this.#out.write(`… ${title}\n`);
     const timer = this.#live ? setInterval(draw, EVERY_MS) : undefined;

@@ -60,11 +60,12 @@ export async function ensurePackages(
       byHand,
     );
   }
-  say(`installing Debian packages: ${missing.join(" ")}`);
   const env = { DEBIAN_FRONTEND: "noninteractive" };
   const lock = "DPkg::Lock::Timeout=300";
   // one source of many that cannot be reached is no reason to stop: the installation itself says what is missing
+  say("apt-get reads which packages there are");
   await command(["apt-get", "-qq", "-o", lock, "update"], { env, timeoutMs: 300_000, okCodes: [0, 100] });
+  say(`installing Debian packages: ${missing.join(" ")}`);
   try {
     const install = ["apt-get", "-qq", "-y", "-o", lock, "install", "--no-install-recommends", ...missing] as const;
     await command([...install], { env, timeoutMs: 900_000 });

@@ -1,7 +1,7 @@
 import { flushCompileCache } from "node:module";
 import { join } from "node:path";
 import type { HostReturn } from "./cli/output.ts";
-import type { AskPassphrase, CallRequest, IdentityRequest } from "./cli/rooms.ts";
+import type { AskPassphrase, CallRequest, CallWatch, IdentityRequest } from "./cli/rooms.ts";
 import { runProgram } from "./cli/program.ts";
 import { processTerminal } from "./cli/terminal.ts";
 import type { PolicyTestResult } from "./core/release-api.ts";
@@ -32,7 +32,7 @@ async function changeIdentity({ act, config: configPath, passphrase }: IdentityR
   return { file, recipient: await files.protectAgeIdentity(file, word) };
 }
 
-async function runCallHere(request: CallRequest, signal: AbortSignal): Promise<HostReturn> {
+async function runCallHere(request: CallRequest, signal: AbortSignal, watch: CallWatch): Promise<HostReturn> {
   const { fun, args, kwargs, config: configPath, id, local, fileRoots, pillarRoots } = request;
   const { runCall } = await import("./minion/call.ts");
   const result = await runCall({
@@ -45,6 +45,7 @@ async function runCallHere(request: CallRequest, signal: AbortSignal): Promise<H
     fileRoots,
     pillarRoots,
     signal,
+    watch,
     compileLocalPillar: async (roots, subject) => {
       const [{ compilePillar }, { pillarFilesBelow }] = await Promise.all([
         import("./pillar/compile.ts"),

@@ -1,18 +1,21 @@
 import type { Command } from "commander";
+import { ConfigError } from "../core/errors.ts";
 import { parseArguments } from "./arguments.ts";
 import { paintWith } from "./format/paint.ts";
 import { HELP } from "./help.ts";
 import { documentText, parseOutput, returnText } from "./output.ts";
 import { newPassphraseFrom, passphraseFrom } from "./master-passphrase.ts";
 import type { Setup } from "./program.ts";
+import { startRunLine } from "./progress.ts";
+import type { CallRequest } from "./rooms.ts";
 
-const collect = (value: string, before: readonly string[]) => [...before, value];
+const collect = (value: string, before: readonly string[] = []) => [...before, value];
 
 interface CallOptions {
   readonly config?: string;
   readonly local?: true;
-  readonly fileRoot: readonly string[];
-  readonly pillarRoot: readonly string[];
+  readonly fileRoot?: readonly string[];
+  readonly pillarRoot?: readonly string[];
   readonly id?: string;
   readonly test?: true;
   readonly out: string;
@@ -78,28 +81,40 @@ export function addDaemonCommands(program: Command, { rooms, signal, terminal, e
     .argument("[args...]", "arguments, and key=value")
     .option("-c, --config <file>", "minion configuration file (default /etc/latchkey/minion.yaml)")
     .option("--local", "without a master")
-    .option("--file-root <dir>", "with --local: where states are; may be repeated", collect, [])
-    .option("--pillar-root <dir>", "with --local: where pillar is; may be repeated", collect, [])
+    .option(
+      "--file-root <dir>",
+      "with --local: where states are, default /srv/latchkey and /srv/salt; may be repeated",
+      collect,
+    )
+    .option(
+      "--pillar-root <dir>",
+      "with --local: where pillar is, default /srv/latchkey-pillar and /srv/pillar; may be repeated",
+      collect,
+    )
     .option("--id <id>", "minion id in place of the configured one")
     .option("--test", "show what would change, change nothing")
     .option("--out <format>", "text, json, jsonl or yaml", "text")
     .addHelpText("after", HELP.call)
     .action(async (fun: string, words: readonly string[], options: CallOptions) => {
       const format = parseOutput(options.out);
+      if (!options.local && (options.fileRoot ?? options.pillarRoot)) {
+        throw new ConfigError("bad-option", "cannot use --file-root and --pillar-root with a master's trees", {
+          hint: "add --local",
+        });
+      }
       const { args, kwargs } = parseArguments(words);
-      const answer = await rooms.call(
-        {
-          fun,
-          args,
-          kwargs: options.test ? { ...kwargs, test: true } : kwargs,
-          config: options.config,
-          local: options.local ?? false,
-          fileRoots: options.fileRoot,
-          pillarRoots: options.pillarRoot,
-          id: options.id,
-        },
-        signal,
-      );
+      const line = startRunLine(terminal, () => Date.now());
+      const request: CallRequest = {
+        fun,
+        args,
+        kwargs: options.test ? { ...kwargs, test: true } : kwargs,
+        config: options.config,
+        local: options.local ?? false,
+        fileRoots: options.fileRoot ?? [],
+        pillarRoots: options.pillarRoot ?? [],
+        id: options.id,
+      };
+      const answer = await rooms.call(request, signal, line).finally(line.stop);
       const paint = paintWith(terminal.colour);
       // as salt-call prints it: this machine is "local"
       const text =

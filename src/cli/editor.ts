@@ -44,6 +44,21 @@ export function editorArgv(env: Terminal["env"]): readonly [string, ...string[]]
   });
 }
 
+/**
+ * Lets SIGINT pass while the editor runs: a terminal sends it to the editor too, and to what the editor runs, which is who
+ * is meant. As git does. Returns how to have it back as it was.
+ */
+function ignoreInterrupts(): () => void {
+  const before = process.listeners("SIGINT");
+  const ignore = () => {};
+  process.on("SIGINT", ignore);
+  for (const listener of before) process.removeListener("SIGINT", listener);
+  return () => {
+    for (const listener of before) process.on("SIGINT", listener);
+    process.removeListener("SIGINT", ignore);
+  };
+}
+
 /** Ends the editor when `signal` aborts: TERM, and KILL after a grace. Returns how to stop watching. */
 function endOnAbort(child: ChildProcess, signal: AbortSignal): () => void {
   let timer: NodeJS.Timeout | undefined;
@@ -61,7 +76,7 @@ function endOnAbort(child: ChildProcess, signal: AbortSignal): () => void {
 
 /**
  * Opens a file in the editor on this terminal and waits until it is closed. Throws HostError `editor-failed` when the
- * editor crashes or says that it failed, and the signal's reason when we were told to end; the editor has ended by then.
+ * editor crashes or says that it failed, and the signal's reason when we were told to end; the editor has ended by then. Ctrl-C is the editor's own business.
  */
 export async function openEditor(
   argv: readonly [string, ...string[]],
@@ -69,6 +84,7 @@ export async function openEditor(
   signal: AbortSignal,
 ): Promise<void> {
   const [program, ...args] = argv;
+  const hearInterrupts = ignoreInterrupts();
   const child = spawn(program, [...args, file], { stdio: "inherit" });
   const forget = endOnAbort(child, signal);
   const outcome = await new Promise<string | undefined>((resolve) => {
@@ -80,6 +96,7 @@ export async function openEditor(
     });
   });
   forget();
+  hearInterrupts();
   signal.throwIfAborted();
   if (outcome !== undefined) {
     throw new HostError("editor-failed", `cannot edit with "${program}": ${outcome}; nothing was written`, {

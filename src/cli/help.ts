@@ -17,7 +17,9 @@ First steps:
 Exit status: 0 all well; 1 a host failed or did not answer; 2 a mistake in arguments or files; 3 a command or file of
 this machine failed; 4 the master cannot be reached; 5 refused; 6 unreadable answer; 70 a defect in latchkey.`,
   target: `
-Targets: a glob on minion ids ('web*'); with -L a list (web1,db1); with -G a grain (os_family:Debian).`,
+Targets: a glob on minion ids ('web*'); with -L a list (web1,db1); with -G a grain (os_family:Debian).
+A host that does not acknowledge within --timeout is not waited for; one that runs the job is given up when it is silent
+for so long, and for two of the master's heartbeats at least.`,
   highstate: `
 Examples:
   latchkey highstate web1

@@ -62,7 +62,9 @@ export function addJobCommands(program: Command, { context, end }: Setup): void 
     .argument("<sls...>", "state files, such as luks or web.nginx")
     .option("--test", "show what would change, change nothing")
     .addHelpText("after", HELP.target + HELP.apply)
-    .action(async (target: string, names: readonly string[], options: JobOptions) => {
+    .action(async (target: string, words: readonly string[], options: JobOptions) => {
+      // `luks,motd` is how state.apply takes several, here and on the minion
+      const names = words.flatMap((word) => word.split(","));
       const bad = names.find((name) => !SLS_NAME.test(name));
       if (bad !== undefined) {
         throw new ConfigError("bad-sls-name", `cannot apply "${bad}": not the name of a state file`, {

@@ -19,11 +19,12 @@ function keyTable(keys: readonly KeyEntry[], { paint }: Context): string {
   const rows = keys.map(({ id, state, fingerprint, address, lastSeen }) => [
     { text: id },
     { text: state, colour: COLOURS[state] },
-    { text: fingerprint },
     { text: address || "-" },
     { text: timeText(lastSeen) },
+    // last: where the terminal is too narrow for all of it, the other columns stay below each other
+    { text: fingerprint },
   ]);
-  return tableText(["ID", "STATE", "FINGERPRINT", "FROM", "LAST SEEN"], rows, paint);
+  return tableText(["ID", "STATE", "FROM", "LAST SEEN", "FINGERPRINT"], rows, paint);
 }
 
 const plain = (keys: readonly KeyEntry[]) => keys.map((key) => ({ ...key }));

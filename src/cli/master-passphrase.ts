@@ -44,15 +44,20 @@ function descriptor(text: string): number {
 
 /**
  * Where the passphrase of the master's age identity comes from: the descriptor, else systemd's credential, else the
- * terminal. Throws ConfigError `no-passphrase` when asked with none of them there.
+ * terminal. Throws ConfigError `no-passphrase` with the message `without` when asked with none of them there.
  */
-export function passphraseFrom(fd: string | undefined, terminal: Terminal, signal: AbortSignal): AskPassphrase {
+export function passphraseFrom(
+  fd: string | undefined,
+  terminal: Terminal,
+  signal: AbortSignal,
+  without = "cannot open the age identity: it has a passphrase, and none was given",
+): AskPassphrase {
   return async () => {
     if (fd !== undefined) return readPassphrase({ fd: descriptor(fd) });
     const file = credentialFile(terminal);
     if (file !== undefined) return readPassphrase({ file });
     if (terminal.interactive) return terminal.askHidden("passphrase of the age identity: ", signal);
-    throw new ConfigError("no-passphrase", "cannot open the age identity: it has a passphrase, and none was given", {
+    throw new ConfigError("no-passphrase", without, {
       hint: `use --passphrase-fd, a systemd credential "${CREDENTIAL}", or a terminal`,
     });
   };
@@ -61,7 +66,12 @@ export function passphraseFrom(fd: string | undefined, terminal: Terminal, signa
 /** A new passphrase, of at least 8 bytes; on a terminal it is asked for twice. Throws ConfigError `weak-passphrase`. */
 export function newPassphraseFrom(fd: string | undefined, terminal: Terminal, signal: AbortSignal): AskPassphrase {
   return async () => {
-    const first = await passphraseFrom(fd, terminal, signal)();
+    const first = await passphraseFrom(
+      fd,
+      terminal,
+      signal,
+      "cannot protect the age identity: no passphrase was given",
+    )();
     try {
       if (first.length < MIN_BYTES) {
         throw new ConfigError("weak-passphrase", `cannot use this passphrase: fewer than ${MIN_BYTES} bytes`);

@@ -4,7 +4,7 @@ import type { PillarSource, PillarUpdate, PillarUpdated } from "../core/control-
 import { ConfigError, HostError, LatchkeyError } from "../core/errors.ts";
 import { assertMinionId } from "../core/ids.ts";
 import type { Context } from "./context.ts";
-import { withHeader, withoutHeader } from "./edit-text.ts";
+import { messageInEditor, withHeader, withoutHeader } from "./edit-text.ts";
 import { editorArgv, openEditor } from "./editor.ts";
 import { sanitiseLine } from "./format/sanitise.ts";
 import { diskSwaps, makeMemoryDirectory, memoryPlaces, wipeDirectory, wipeLeftovers } from "./memory-directory.ts";
@@ -82,9 +82,13 @@ async function playRound(round: Round, desk: Desk): Promise<Round | undefined> {
   writeFileSync(file, opened, { mode: 0o600 });
   await openEditor(desk.editor, file, signal);
   const saved = readBack(file);
-  if (saved === opened && round.failure) throw round.failure;
   const text = withoutHeader(saved);
-  if (saved === opened || text === round.base.text) {
+  if (round.failure && isSameAgain(round, text, saved === opened)) {
+    // an editor that writes the same text whatever happens would go round for ever
+    const next = await askWhatNow(round.failure, desk);
+    if (next === "give-up") return giveUp(round.failure, saved === opened, desk);
+    if (next === "edit") return { ...round, text };
+  } else if (saved === opened || text === round.base.text) {
     terminal.warn("nothing changed\n");
     return undefined;
   }
@@ -103,6 +107,30 @@ async function playRound(round: Round, desk: Desk): Promise<Round | undefined> {
   }
 }
 
+/** Whether this is the text just refused. Onto what somebody else saved meanwhile, saving it again is a decision. */
+function isSameAgain({ text, failure }: Round, saved: string, isUntouched: boolean): boolean {
+  return isUntouched || (saved === text && !isConflict(failure));
+}
+
+/** On a terminal nothing is given up without asking; without one it is. */
+async function askWhatNow(failure: LatchkeyError, { context }: Desk): Promise<"edit" | "save" | "give-up"> {
+  const { terminal, signal } = context;
+  if (!terminal.interactive) return "give-up";
+  const [again, keys] = isConflict(failure) ? ["", "e/g"] : ["(s)ave again, ", "e/s/g"];
+  const why = sanitiseLine(failure.message);
+  const answer = await terminal.ask(`${why}\n(e)dit again, ${again}or (g)ive up? [${keys}] `, signal);
+  if (/^e/iu.test(answer)) return "edit";
+  return again !== "" && /^s/iu.test(answer) ? "save" : "give-up";
+}
+
+function giveUp(failure: LatchkeyError, isUntouched: boolean, { context }: Desk): never {
+  if (!isUntouched) context.terminal.warn("the editor saved the same text again: it is wiped, nothing was written\n");
+  throw failure;
+}
+
+const isConflict = (failure: LatchkeyError | undefined): boolean =>
+  failure instanceof RemoteError && failure.httpStatus === 409;
+
 function readBack(file: string): string {
   try {
     return readFileSync(file, "utf8");
@@ -114,9 +142,12 @@ function readBack(file: string): string {
 /** The operator's text again, with what went wrong; after a conflict, standing on what the master has now. */
 async function roundAfter(failure: LatchkeyError, text: string, base: PillarSource, desk: Desk): Promise<Round> {
   const hint = failure.hint === undefined ? [] : [`hint: ${failure.hint}`];
-  const messages = [`NOT SAVED: ${failure.message}`, ...hint];
+  const why = failure.message.split("\n").length;
+  // the lines of the reason, the hint, and what to do now
+  const message = messageInEditor(failure, base.path, text, why + hint.length + 1);
+  const messages = [`NOT SAVED: ${message}`, ...hint];
   const giveUp = "Leave the file untouched to give up; these lines are not saved.";
-  if (!(failure instanceof RemoteError) || failure.httpStatus !== 409) {
+  if (!isConflict(failure)) {
     return { text, base, messages: [...messages, `Mend it and save again. ${giveUp}`], failure };
   }
   const theirs = await newest(desk);

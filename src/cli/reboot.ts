@@ -39,9 +39,12 @@ export async function rebootHosts(options: RebootOptions, context: Context): Pro
   const signature = sign(statement);
   const skip = force ? { force } : {};
   const body: RebootRequest = { statement, ...skip, ...(signature === undefined ? {} : { signature }) };
-  const { ids, until } = await client.request<RebootAnnounced>("POST", "/v1/reboots", body);
+  const { ids, unknown, until } = await client.request<RebootAnnounced>("POST", "/v1/reboots", body);
   terminal.print(`announced until ${timeText(until)}: ${ids.map(sanitiseLine).join(", ")}\n`);
-  if (isOnlyAnnounced) return 0;
+  if (isOnlyAnnounced) {
+    for (const id of unknown) terminal.warn(`${sanitiseLine(id)}: no accepted minion of that id\n`);
+    return unknown.length === 0 ? 0 : 1;
+  }
   const job: JobRequest = { target, fun: "system.reboot", args: [], kwargs: skip, timeoutMs };
   return runJob(withPusher(job, { operator, sign, master, now }), "text", context);
 }

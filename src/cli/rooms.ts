@@ -19,6 +19,13 @@ export interface CallRequest extends FunctionArguments {
   readonly id: string | undefined;
 }
 
+/** Hears what a call does or waits for, while it runs. */
+export interface CallWatch {
+  readonly doing: (what: string) => void;
+  /** Before anything else is printed. */
+  readonly clear: () => void;
+}
+
 /** Where a passphrase comes from; whoever asks wipes it. */
 export type AskPassphrase = () => Promise<Secret>;
 
@@ -44,5 +51,5 @@ export interface Rooms {
   readonly verifyAuditStore: (stateDir: string) => Promise<Verification>;
   /** Runs the cases of a file against a policy file. */
   readonly testPolicy: (policyFile: string, casesFile: string) => Promise<readonly PolicyTestResult[]>;
-  readonly call: (request: CallRequest, signal: AbortSignal) => Promise<HostReturn>;
+  readonly call: (request: CallRequest, signal: AbortSignal, watch: CallWatch) => Promise<HostReturn>;
 }

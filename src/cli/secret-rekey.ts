@@ -9,6 +9,7 @@ import type {
   RekeyReport,
 } from "../core/secrets-api.ts";
 import type { Context } from "./context.ts";
+import { recipientsText } from "./format/recipients.ts";
 import { sanitiseLine } from "./format/sanitise.ts";
 import { documentText, type OutputFormat } from "./output.ts";
 import { askPassphrase } from "./passphrase.ts";
@@ -80,7 +81,9 @@ export async function rekey(format: OutputFormat, { client, terminal, paint }: C
     if (resumed) terminal.print("going on with a run that was interrupted\n");
     for (const name of rekeyed) terminal.print(`rekeyed ${sanitiseLine(name)}\n`);
     const total = `${rekeyed.length} rekeyed, ${already} right already, ${failed.length} failed`;
-    terminal.print(`${total}; ${recipients.length} recipients:\n${recipients.map((each) => `  ${each}\n`).join("")}`);
+    terminal.print(
+      `${total}; ${recipientsText(recipients.length)}:\n${recipients.map((each) => `  ${each}\n`).join("")}`,
+    );
   } else {
     const failures = failed.map((each) => ({ ...each }));
     terminal.print(documentText({ recipients, resumed, rekeyed, already, failed: failures }, format, paint));

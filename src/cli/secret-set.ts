@@ -6,6 +6,7 @@ import { ConfigError } from "../core/errors.ts";
 import type { Secret } from "../core/secret.ts";
 import type { RecipientList, SecretChanged, SecretSet } from "../core/secrets-api.ts";
 import type { Context } from "./context.ts";
+import { recipientsText } from "./format/recipients.ts";
 import { sanitiseLine } from "./format/sanitise.ts";
 
 const NEWLINE = 0x0a;
@@ -40,7 +41,7 @@ export async function setSecret({ id, path, stdin, force }: SetRequest, context:
   const body: SecretSet = { path, armored, set: recipientSetId(recipients), ...(force ? { force } : {}) };
   const url = `/v1/secrets/${encodeURIComponent(id)}`;
   const { file, warnings } = await client.request<SecretChanged>("PUT", url, body);
-  terminal.print(`${sanitiseLine(`set "${path}" of ${id} in ${file}, for ${recipients.length} recipients`)}\n`);
+  terminal.print(`${sanitiseLine(`set "${path}" of ${id} in ${file}, for ${recipientsText(recipients.length)}`)}\n`);
   for (const warning of warnings) terminal.warn(`warning: ${sanitiseLine(warning)}\n`);
   return 0;
 }

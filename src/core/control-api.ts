@@ -160,7 +160,7 @@ export type JobEvent =
       readonly data: Json;
       readonly durationMs: number;
     }
-  /** No answer: never acknowledged, or went silent. */
+  /** No answer: never acknowledged, went silent, or named in the target without being an accepted minion. */
   | { readonly event: "missing"; readonly id: string; readonly reason: string }
   | { readonly event: "end"; readonly succeeded: number; readonly failed: number; readonly missing: number };
 
@@ -190,6 +190,8 @@ export interface LeaseList {
 /** `GET /v1/pillar/:id`: compiled, secrets as `secret:<path>` references. */
 export interface PillarShow {
   readonly id: string;
+  /** There is no minion key of that id: this is what a host of that name would get. */
+  readonly unknown?: true;
   readonly pillar: JsonObject;
 }
 

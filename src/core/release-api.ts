@@ -91,6 +91,8 @@ export interface RebootRequest {
 
 export interface RebootAnnounced {
   readonly ids: readonly string[];
+  /** Named in the target, but no accepted minions. */
+  readonly unknown: readonly string[];
   readonly until: number;
 }
 

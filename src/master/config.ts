@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { CONTROL_SOCKET } from "../core/control-api.ts";
-import { ConfigError } from "../core/errors.ts";
+import { ConfigError, errorMessage } from "../core/errors.ts";
 import { isJsonObject } from "../core/json.ts";
 import { z } from "../core/schema.ts";
 import { configErrorAt, quoteLine } from "../sls/located-error.ts";
@@ -74,7 +74,11 @@ export async function loadMasterConfig(path: string = MASTER_CONFIG): Promise<Ma
   } catch (cause) {
     const missing = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
     if (missing && path === MASTER_CONFIG) return masterConfigSchema.parse({});
-    throw new ConfigError("bad-config", `cannot read the configuration "${path}"`, { cause, facts: { file: path } });
+    const why = missing ? "no such file" : errorMessage(cause);
+    throw new ConfigError("bad-config", `cannot read the configuration "${path}": ${why}`, {
+      cause,
+      facts: { file: path },
+    });
   }
   return parseMasterConfig(text, path);
 }

@@ -57,13 +57,17 @@ export interface PillarEditor {
    */
   source(id: string): Promise<PillarSource>;
   /**
-   * Saves an edited text. Nothing is written unless the whole pillar then compiles and validates. Only changed secrets are
+   * Saves an edited text. Nothing is written unless the whole pillar then compiles, and the host's states say nothing to it
+   * that they did not say before; those mistakes are warnings. Only changed secrets are
    * encrypted anew; a value that leaves the file is kept in the store first (I3). Throws ConfigError `pillar-changed` when
    * the file is not the one of `revision` any more (409), any other ConfigError for a mistake in the text, with `file` and
    * `line` in its facts where there is one (422).
    */
   update(id: string, update: PillarUpdate): Promise<PillarUpdated>;
 }
+
+/** More mistakes than this are counted, not shown. */
+const MAX_MISTAKES = 20;
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -100,9 +104,12 @@ export function createPillarEditor(options: PillarEditorOptions): PillarEditor {
     if (sealed === old.text) return { changedSecrets: [], warnings: [] };
     const compiled = await options.compileWith(id, sealed);
     const mistakes = await options.validate(id, compiled);
-    if (mistakes.length > 0 && options.grainsKnown(id)) {
-      throw new ConfigError("pillar-invalid", `cannot save "${file}": ${mistakes[0]}`, {
-        facts: { file, errors: mistakes },
+    const isSure = options.grainsKnown(id);
+    const before = mistakes.length > 0 && isSure ? await mistakesOf(id, old.text) : new Set<string>();
+    const fresh = mistakes.filter((mistake) => !before.has(mistake));
+    if (fresh.length > 0 && isSure) {
+      throw new ConfigError("pillar-invalid", `cannot save "${file}": ${listed(fresh)}`, {
+        facts: { file, errors: fresh },
       });
     }
     await options.guard?.(id, compiled, force);
@@ -114,8 +121,18 @@ export function createPillarEditor(options: PillarEditorOptions): PillarEditor {
     await replaceHostFile(root, file, sealed);
     return {
       changedSecrets,
-      warnings: [...warnings, ...adviceOn(sealed, file, edits), ...mistakes.map(unproven)],
+      warnings: [...warnings, ...adviceOn(sealed, file, edits), ...atMost(mistakes).map(isSure ? unrelated : unproven)],
     };
+  }
+
+  /** What the host's states say to the file as it stands: no edit is to blame for that, and none is held up by it. */
+  async function mistakesOf(id: string, text: string): Promise<ReadonlySet<string>> {
+    try {
+      return new Set(await options.validate(id, await options.compileWith(id, text)));
+    } catch (error) {
+      if (error instanceof ConfigError) return new Set();
+      throw error;
+    }
   }
 
   function assertOpenable(text: string, file: string, edits: readonly SecretEdit[]): void {
@@ -210,6 +227,22 @@ function adviceOn(text: string, file: string, edits: readonly SecretEdit[]): rea
 
 function unproven(mistake: string): string {
   return `the host was never seen, so its grains are not known; its states say: ${mistake}`;
+}
+
+function unrelated(mistake: string): string {
+  return `saved, but the host's states were broken before this edit and are: ${mistake}`;
+}
+
+/** The first of them, and how many more there are. */
+function atMost(mistakes: readonly string[]): readonly string[] {
+  const rest = mistakes.length - MAX_MISTAKES;
+  return rest > 0 ? [...mistakes.slice(0, MAX_MISTAKES), `${rest} more`] : mistakes;
+}
+
+/** One mistake as it is, several below each other. */
+function listed(mistakes: readonly string[]): string {
+  const [only = ""] = mistakes;
+  return mistakes.length === 1 ? only : `${mistakes.length} mistakes\n  ${atMost(mistakes).join("\n  ")}`;
 }
 
 function templateFor(id: string): string {

@@ -18,6 +18,7 @@ import { openJournal } from "./journal.ts";
 import { createLink, stateText } from "./link.ts";
 import { masterTrust, readPinnedMaster } from "./master-pin.ts";
 import { Presence } from "./presence.ts";
+import type { RunProgress } from "./progress-sender.ts";
 import { type LeaseReceipt, Receipts } from "./receipts.ts";
 import { RunLock } from "./run-lock.ts";
 import { VolumesTarget } from "./volumes-target.ts";
@@ -34,6 +35,8 @@ export interface CallOptions extends FunctionCall {
   readonly pillarRoots: readonly string[];
   readonly compileLocalPillar: CompileLocalPillar;
   readonly signal: AbortSignal;
+  /** Hears what is done or waited for, and before a line of the log is printed. */
+  readonly watch?: { readonly doing: (what: string) => void; readonly clear: () => void };
   readonly host?: Host;
 }
 
@@ -58,14 +61,22 @@ interface Opened {
 /**
  * Runs one function as this machine's minion would: over a session of its own with the minion's key, or without a
  * master. What the function makes of it is the result; throws when it cannot even begin (ConfigError, TransportError
- * when the master cannot be reached within 15 s, AuthError when it has not accepted the key).
+ * when the master cannot be reached within 15 s, AuthError when it has not accepted the key; the signal's reason when it aborts, with what the function had begun ended).
  */
 export async function runCall(options: CallOptions): Promise<CallResult> {
   const { signal, local, host = createHost() } = options;
   const config = await loadMinionConfig(host, options.configPath ?? MINION_CONFIG_PATH, options.id);
-  const log = createLogger("call", config.logLevel === "info" ? "warn" : config.logLevel);
+  const { doing, clear } = options.watch ?? { doing: () => {}, clear: () => {} };
+  const log = createLogger("call", config.logLevel === "info" ? "warn" : config.logLevel, {
+    write: (line) => {
+      clear();
+      process.stderr.write(line);
+    },
+  });
   const grains = await collectGrains(host, config.id, config.grains);
-  const opened = local ? openLocal(options, config, grains) : await openMaster(host, config, grains, log, signal);
+  const opened = local
+    ? openLocal(options, config, grains)
+    : await openMaster(host, config, grains, log, { signal, doing });
   try {
     const machine = {
       config,
@@ -80,8 +91,13 @@ export async function runCall(options: CallOptions): Promise<CallResult> {
       log,
     };
     const jid = jidAt(Date.now(), Math.floor(Math.random() * 1000));
-    const job = createJobContext(machine, { jid, fun: options.fun, signal, waitMs: WAIT_MS, progress: () => {} });
+    const progress = ({ done, total, current }: RunProgress) =>
+      doing(total === 0 ? current : `${current} (${done}/${total})`);
+    const job = createJobContext(machine, { jid, fun: options.fun, signal, waitMs: WAIT_MS, progress });
+    doing(options.fun);
     const { data, retcode } = await execute(options, job.context);
+    if (signal.aborted) await job.settle();
+    signal.throwIfAborted();
     await job.report(options, { data, retcode });
     await job.settle();
     return { id: config.id, return: data, retcode };
@@ -102,7 +118,7 @@ async function openMaster(
   config: MinionConfig,
   grains: JsonObject,
   log: Logger,
-  signal: AbortSignal,
+  { signal, doing }: { readonly signal: AbortSignal; readonly doing: (what: string) => void },
 ): Promise<Opened> {
   const { stateDir } = config;
   const keyPath = join(stateDir, "minion.key");
@@ -125,7 +141,10 @@ async function openMaster(
     jobs: undefined,
     handlers: {
       connected: () => presence.greet(),
-      stateChanged: (state) => log.debug({ ...state }, stateText(state)),
+      stateChanged: (state) => {
+        doing(stateText(state));
+        log.debug({ ...state }, stateText(state));
+      },
       job: () => {},
     },
     clock,

@@ -5,7 +5,7 @@ import { assertMinionId, SLS_NAME } from "../core/ids.ts";
 import { parseFingerprint } from "../core/identity.ts";
 import { isJsonObject, type Json } from "../core/json.ts";
 import { z } from "../core/schema.ts";
-import { configErrorAt } from "../sls/located-error.ts";
+import { configErrorAt, quoteLine } from "../sls/located-error.ts";
 import { didYouMean } from "../sls/nearest.ts";
 import { parseYamlDocument, type YamlDocument } from "../sls/yaml.ts";
 import type { MasterAddress } from "../wire/endpoints.ts";
@@ -19,7 +19,8 @@ const seconds = z.number().positive().max(86_400);
 const path = z.string().startsWith("/", "must be an absolute path");
 const oneOrMore = z.union([z.string(), z.array(z.string()).min(1)]);
 
-const fileSchema = z.strictObject({
+/** What a configuration file may hold; `parseMinionConfig` makes a MinionConfig of it. */
+export const minionFileSchema = z.strictObject({
   master: oneOrMore.default("salt").describe("Master's address, or a list tried in order; `host` or `host:port`."),
   master_port: port.default(4506).describe("Port of the master's request channel."),
   publish_port: port.default(4505).describe("Port of the master's publish channel."),
@@ -84,11 +85,11 @@ export async function loadMinionConfig(host: Host, path: string, id?: string): P
 /** The configuration in a text; `file` is for messages. `id` takes the place of the configured one. */
 export function parseMinionConfig(text: string, file: string, id?: string): MinionConfig {
   const document = parseYamlDocument(text, file);
-  const at = (line: number, message: string, offending = "") =>
-    configErrorAt("bad-config", `cannot use configuration: ${message}`, { file, line }, offending);
+  const at = (line: number, message: string) =>
+    configErrorAt("bad-config", `cannot use configuration: ${message}`, { file, line }, quoteLine(text, line));
   const value = document.value ?? {};
   if (!isJsonObject(value)) throw at(1, "it is not a map of settings");
-  const parsed = fileSchema.safeParse(value);
+  const parsed = minionFileSchema.safeParse(value);
   if (!parsed.success) throw at(...explain(parsed.error.issues[0], value, document));
   const settings = parsed.data;
   const located = <T>(key: string, act: () => T): T => {
@@ -139,7 +140,7 @@ function explain(issue: Issue | undefined, value: object, document: YamlDocument
   if (issue === undefined) return [1, "it is not understood"];
   if (issue.code === "unrecognized_keys") {
     const key = issue.keys[0] ?? "";
-    const known = Object.keys(fileSchema.shape);
+    const known = Object.keys(minionFileSchema.shape);
     return [document.lineOf(value, key), `unknown setting "${key}"${didYouMean(key, known)}`];
   }
   const key = String(issue.path[0] ?? "");

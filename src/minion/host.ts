@@ -8,7 +8,7 @@ import { HostError } from "../core/errors.ts";
 import { type Host, type RunOptions, type RunResult, stdinParts } from "../core/host.ts";
 import { Secret } from "../core/secret.ts";
 import { hostFiles } from "./host-files.ts";
-import { maskArgv } from "./mask-argv.ts";
+import { commandName, maskArgv } from "./mask-argv.ts";
 
 /** The whole environment of a command, before `env`. */
 export const COMMAND_ENV: Readonly<Record<string, string>> = {
@@ -238,7 +238,7 @@ async function runCommand(argv: readonly [string, ...string[]], options: RunOpti
   if (watch.reason === "aborted") throw abortedError(command);
   if (watch.reason === "timeout") {
     const limit = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    throw new HostError("command-timeout", `cannot run "${argv[0]}": not done after ${limit} ms, ended`, {
+    throw new HostError("command-timeout", `cannot run "${commandName(command)}": not done after ${limit} ms, ended`, {
       facts: { ...facts, timeoutMs: limit, stderr: lastLine(errors) },
     });
   }
@@ -247,9 +247,13 @@ async function runCommand(argv: readonly [string, ...string[]], options: RunOpti
   if (!okCodes.includes(exitCode)) {
     const how = ended.signal === undefined ? `exit code ${exitCode}` : `ended by ${ended.signal}`;
     const said = lastLine(errors);
-    throw new HostError("command-failed", `cannot run "${argv[0]}": ${how}${said === "" ? "" : `, ${said}`}`, {
-      facts: { ...facts, exitCode, stderr: said },
-    });
+    throw new HostError(
+      "command-failed",
+      `cannot run "${commandName(command)}": ${how}${said === "" ? "" : `, ${said}`}`,
+      {
+        facts: { ...facts, exitCode, stderr: said },
+      },
+    );
   }
   return {
     exitCode,
@@ -264,7 +268,7 @@ async function runCommand(argv: readonly [string, ...string[]], options: RunOpti
 }
 
 function abortedError(argv: readonly string[]): HostError {
-  return new HostError("command-aborted", `cannot run "${argv[0]}": stopped`, { facts: { argv } });
+  return new HostError("command-aborted", `cannot run "${commandName(argv)}": stopped`, { facts: { argv } });
 }
 
 function startError(program: string, errno: string | undefined, facts: { readonly argv: readonly string[] }) {

@@ -27,7 +27,8 @@ export interface Script {
   readonly job?: (request: JobRequest) => readonly (JobEvent | string)[];
   readonly pillar?: (id: string) => PillarShow;
   readonly source?: (id: string) => PillarSource;
-  readonly update?: (id: string, update: PillarUpdate) => PillarUpdated | Refusal;
+  /** Undefined leaves the request without an answer. */
+  readonly update?: (id: string, update: PillarUpdate) => PillarUpdated | Refusal | undefined;
   readonly events?: () => readonly ControlEvent[];
   readonly report?: (jid: string) => JobReport;
   readonly leases?: (query: string) => LeaseList;
@@ -92,6 +93,7 @@ function answer(script: Script, request: IncomingMessage, body: unknown, respons
   if (room === "pillar" && get && script.source) return sendJson(response, 200, script.source(host));
   if (room === "pillar" && !get && script.update) {
     const result = script.update(host, body as PillarUpdate);
+    if (result === undefined) return;
     return "error" in result ? refuse(response, result) : sendJson(response, 200, result);
   }
   if (room === "jobs" && get && script.report) return sendJson(response, 200, script.report(host));

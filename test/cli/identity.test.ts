@@ -77,6 +77,12 @@ test("protect and unprotect: the same identity before, behind and after a passph
   expect(readFileSync(file)).toEqual(plain);
 });
 
+test("without a terminal and a passphrase, protect says that none was given, and not that the file has one", async () => {
+  const { text, status } = await run(["identity", "protect"]);
+  expect(text).toContain("cannot protect the age identity: no passphrase was given\nhint: use --passphrase-fd");
+  expect(status).toBe(2);
+});
+
 test("a passphrase that is short is refused", async () => {
   const { status, text } = await run(["identity", "protect", "--passphrase-fd", "3"], { fd3: "short\n" });
   expect([status, text]).toEqual([2, expect.stringContaining("fewer than 8 bytes")]);

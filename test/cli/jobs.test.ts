@@ -51,6 +51,11 @@ describe("what is asked of the master", () => {
     ["a list", ["run", "-L", "a,b", "test.ping"], { target: { kind: "list", expr: "a,b" } }],
     ["a grain", ["run", "role:db", "test.ping", "--grain"], { target: { kind: "grain", expr: "role:db" } }],
     ["highstate in test mode", ["highstate", "db1", "--test"], { fun: "state.highstate", kwargs: { test: true } }],
+    [
+      "state files with commas",
+      ["apply", "db1", "luks,motd", "a"],
+      { fun: "state.apply", args: ["luks", "motd", "a"] },
+    ],
     ["state files", ["apply", "db1", "luks", "web.nginx"], { fun: "state.apply", args: ["luks", "web.nginx"] }],
     [
       "arguments",
@@ -121,6 +126,22 @@ describe("returns", () => {
     // eslint-disable-next-line no-control-regex
     expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/u);
     expect(stdout).toContain(String.raw`\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp.exe`);
+  });
+
+  test("a host that is named and not accepted is a row of its own, and the status says so", async () => {
+    const reason = "no accepted minion of that id";
+    const job = () => [
+      start(["a", "typo"]),
+      { event: "missing", id: "typo", reason } as const,
+      returned("a"),
+      end(1, 0, 1),
+    ];
+    const { socket } = await master({ job });
+    expect(await runCli(["run", "-L", "a,typo", "test.ping"], { socket })).toEqual({
+      stdout: `typo:\n    Minion did not return. [${reason}]\na:\n    True\n`,
+      stderr: "",
+      status: 1,
+    });
   });
 
   test("no match is an error with a hint", async () => {

@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { PillarSource, PillarUpdate } from "../../src/core/control-api.ts";
 import { type FakeMaster, type Refusal, type Script, startFakeMaster } from "./fake-master.ts";
-import { spawnCli, type Transcript, transcriptOf } from "./run-cli.ts";
+import { runCli, spawnCli, type Transcript, transcriptOf } from "./run-cli.ts";
 
 const WAIT = { timeout: 60_000 };
 let scratch = "";
@@ -156,6 +156,16 @@ ${source.text} bad
     expectWiped();
   });
 
+  test("a mistake in the file is told with the line that the editor shows, and the key on it", async () => {
+    const message = `cannot save the secret "b": it is empty (${source.path} line 2)`;
+    const error = { ...mistake.error, message, facts: { file: source.path, line: 2 } };
+    await start([{ ...mistake, error }]);
+    await edit(`[ $n -gt 1 ] || echo 'b: !secret ""' >>"$file"`);
+    const lines = seen(2).split("\n");
+    const at = lines.findIndex((line) => line.startsWith("b:")) + 1;
+    expect(lines[0]).toBe(`#~ NOT SAVED: cannot save the secret "b": it is empty (line ${at}, "b:")`);
+  });
+
   test("left untouched gives up with the error", async () => {
     await start([mistake]);
     const { stderr, status } = await edit(`[ $n -gt 1 ] || echo ' bad' >>"$file"`);
@@ -177,6 +187,51 @@ ${source.text} bad
     writeFileSync(join(scratch, "go"), "");
     expect((await transcript).status).toBe(2);
     expect(seen(2)).toContain(`${source.text}a: 1\n`);
+    expectWiped();
+  });
+});
+
+describe("an editor that saves what was refused once more", () => {
+  const onTerminal = async (lines: string, answers: readonly string[]): Promise<Transcript> =>
+    runCli(["pillar", "edit", "db1"], {
+      socket: fake?.socket ?? "",
+      env: { XDG_RUNTIME_DIR: memory, PATH: process.env["PATH"] ?? "", EDITOR: editor(lines) },
+      answers,
+    });
+
+  test.each([
+    ["truncates it", `: >"$file"`, ""],
+    ["puts a file of its own there", `echo 'mine: 1' >"$file"`, "mine: 1\n"],
+  ])("%s: it is stopped with the mistake", async (_, lines, text) => {
+    await start([mistake, mistake, mistake]);
+    const { stderr, status } = await edit(lines);
+    expect(stderr).toBe(
+      "the editor saved the same text again: it is wiped, nothing was written\n" +
+        'latchkey: cannot read "db1.yaml": line 2: bad indent\nhint: use blanks\n',
+    );
+    expect(status).toBe(2);
+    expect(updates.map((update) => update.text)).toEqual([text]);
+    expectWiped();
+  });
+
+  test("on a terminal nothing is given up without asking", async () => {
+    await start([mistake, mistake]);
+    const { stderr, stdout, status } = await onTerminal(`[ $n -gt 1 ] || echo ' bad' >>"$file"`, ["e", "s", "save"]);
+    expect(stderr).toContain(
+      'cannot read "db1.yaml": line 2: bad indent\n(e)dit again, (s)ave again, or (g)ive up? [e/s/g] ',
+    );
+    expect(stdout).toContain("saved");
+    expect(status).toBe(0);
+    expect(updates.map(({ text }) => text)).toEqual(Array(3).fill(`${source.text} bad\n`));
+    expectWiped();
+  });
+
+  test("a conflict is not saved over by a word at the prompt", async () => {
+    await start([conflict]);
+    const { stderr, status } = await onTerminal(`[ $n -gt 1 ] || echo 'a: 1' >>"$file"`, ["s"]);
+    expect(stderr).toContain("(e)dit again, or (g)ive up? [e/g] ");
+    expect(status).toBe(2);
+    expect(updates).toHaveLength(1);
     expectWiped();
   });
 });
@@ -229,7 +284,6 @@ describe("lesson: plaintext in an editor's temporary file", () => {
 
   test.each([
     ["SIGTERM", 143],
-    ["SIGINT", 130],
     ["SIGHUP", 129],
   ] as const)("%s while the editor is open: the editor is ended, the file wiped", async (signal, expected) => {
     await start();
@@ -242,6 +296,23 @@ describe("lesson: plaintext in an editor's temporary file", () => {
     child.kill(signal);
     expect((await transcript).status).toBe(expected);
     expect(updates).toEqual([]);
+    expectWiped();
+  });
+
+  test("SIGINT is the editor's own: a Ctrl-C in a command that it runs costs nothing, not even twice", async () => {
+    await start();
+    const { stdout, status } = await edit(`echo 'a: 1' >>"$file"; kill -INT $PPID; kill -INT $PPID`);
+    expect(stdout).toContain("saved");
+    expect(status).toBe(0);
+    expect(updates.map(({ text }) => text)).toEqual([`${source.text}a: 1\n`]);
+    expectWiped();
+  });
+
+  test("SIGINT while the master is asked, after the editor, ends the edit", async () => {
+    const child: { process?: ChildProcess } = {};
+    await start([], { update: () => void child.process?.kill("SIGINT") });
+    child.process = spawnEdit(`echo 'a: 1' >>"$file"`);
+    expect((await transcriptOf(child.process)).status).toBe(130);
     expectWiped();
   });
 

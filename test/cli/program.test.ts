@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import type { CallRequest } from "../../src/cli/rooms.ts";
+import type { CallRequest, Rooms } from "../../src/cli/rooms.ts";
 import type { MasterStatus } from "../../src/core/control-api.ts";
 import { AuthError } from "../../src/core/errors.ts";
 import { VERSION } from "../../src/core/version.ts";
@@ -24,18 +24,48 @@ describe("usage", () => {
     expect(status).toBe(0);
   });
 
-  test.each([["--help"], ["keys"], ["run", "--help"], ["help", "apply"], ["pillar", "edit", "--help"]])(
-    "help: %s %s %s",
-    async (...argv) => {
-      const { stdout, stderr } = await runCli(argv);
-      const text = stdout + stderr;
-      expect(text).toContain("Usage: latchkey");
-      expect(text.endsWith("\n")).toBe(true);
-      expect(text.split("\n").filter((line) => line.length > 120)).toEqual([]);
+  test.each([
+    ["--help"],
+    ["keys"],
+    ["run", "--help"],
+    ["help", "apply"],
+    ["help", "keys", "list"],
+    ["pillar", "edit", "--help"],
+  ])("help: %s %s %s", async (...argv) => {
+    const { stdout, stderr } = await runCli(argv);
+    const text = stdout + stderr;
+    expect(text).toContain("Usage: latchkey");
+    expect(text.endsWith("\n")).toBe(true);
+    expect(text.split("\n").filter((line) => line.length > 120)).toEqual([]);
+  });
+
+  test.each(["keys", "pillar", "volume", "secret", "jobs"])(
+    "%s alone is its help, and no error line",
+    async (group) => {
+      const { stdout, stderr, status } = await runCli([group]);
+      expect(stdout + stderr).toMatch(new RegExp(`^Usage: latchkey ${group} `, "u"));
+      expect(stdout + stderr).not.toContain("latchkey: ");
+      expect(status).toBe(2);
     },
   );
 
+  test("the help of call says where states and pillar are by default", async () => {
+    const { stdout } = await runCli(["call", "--help"]);
+    expect(stdout).toContain("/srv/latchkey and /srv/salt");
+    expect(stdout).not.toContain("default: []");
+  });
+
+  test("help of a command below a command is that one's", async () => {
+    expect((await runCli(["help", "keys", "list"])).stdout).toMatch(/^Usage: latchkey keys list /u);
+  });
+
   test.each<[string, readonly string[], string]>([
+    [
+      "help of an unknown command",
+      ["help", "hihgstate"],
+      "latchkey: unknown command 'hihgstate'\n(Did you mean highstate?)\n",
+    ],
+    ["the same below a command", ["help", "keys", "lits"], "latchkey: unknown command 'lits'\n(Did you mean list?)\n"],
     ["an unknown command", ["hihgstate", "x"], "latchkey: unknown command 'hihgstate'\n(Did you mean highstate?)\n"],
     ["an unknown option", ["status", "--jsno"], "latchkey: unknown option '--jsno'\n(Did you mean --json?)\n"],
     [
@@ -43,6 +73,12 @@ describe("usage", () => {
       ["run", "x"],
       "latchkey: missing required argument 'function'\nhint: see `latchkey run --help`\n",
     ],
+    [
+      "roots without --local",
+      ["call", "--file-root", "a", "test.ping"],
+      "latchkey: cannot use --file-root and --pillar-root with a master's trees\nhint: add --local\n",
+    ],
+    ["a path among several SLS", ["apply", "x", "a,../etc"], 'latchkey: cannot apply "../etc": not the name'],
     [
       "an unknown format",
       ["status", "--out", "xml"],
@@ -189,6 +225,15 @@ describe("status", () => {
   });
 });
 
+test("pillar show of a host that was never seen says so", async () => {
+  const socket = await start({ pillar: (id) => ({ id, pillar: { a: 1 }, unknown: true }) });
+  expect(await runCli(["pillar", "show", "db9"], { socket })).toMatchObject({
+    stdout: expect.stringContaining("db9:"),
+    stderr: "no minion key of that id: a host named db9 would get this\n",
+    status: 0,
+  });
+});
+
 test("pillar show prints the compiled pillar, secrets as references", async () => {
   const socket = await start({ pillar: (id) => ({ id, pillar: { password: "secret:password", vg_name: "data" } }) });
   expect((await runCli(["pillar", "show", "db1"], { socket })).stdout).toBe(
@@ -234,6 +279,22 @@ describe("call", () => {
         id: "h",
       },
     ]);
+  });
+
+  test("on a terminal it says what it does or waits for, and takes that away before the answer", async () => {
+    const rooms: Partial<Rooms> = {
+      call: (_request, _signal, { doing }) => {
+        doing("waiting: state.apply (job 2026) as PID 7 since 12:00");
+        return Promise.resolve({ id: "db1", fun: "test.ping", success: true, data: true });
+      },
+    };
+    const { stderr } = await runCli(["call", "test.ping"], { rooms, isTerminal: true });
+    expect(stderr.split("\r\u001b[K")).toEqual([
+      "",
+      expect.stringMatching(/^\d+ ms {2}waiting: state\.apply \(job 2026\) as PID 7 since 12:00$/u),
+      "",
+    ]);
+    expect((await runCli(["call", "test.ping"], { rooms })).stderr).toBe("");
   });
 
   test("json, and status 1 when it failed", async () => {

@@ -230,8 +230,13 @@ test("reboot --no-reboot announces, signed by an operator, and restarts nothing"
     ok("announced until TIME: web1\n"),
   );
   expect((await cli("reboot", "nobody", "--no-reboot")).status).not.toBe(0);
+  expect(plain(await signed("reboot", "-L", "web1,typo", "--no-reboot", ...key("ann")))).toEqual({
+    said: "announced until TIME: web1\ntypo: no accepted minion of that id\n",
+    status: 1,
+  });
   expect(minion.jobs).toHaveLength(jobs);
   expect(await audited()).toEqual([
+    expect.stringMatching(/^reboot-announced +ann +control socket +web1 may restart until TIME$/u),
     expect.stringMatching(/^reboot-announced +ann +control socket +web1 may restart until TIME$/u),
   ]);
 });

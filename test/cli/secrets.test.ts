@@ -32,7 +32,7 @@ const onDisk = () => readFileSync(join(directory, "pillar/hosts/web1.yaml"), "ut
 test("set from standard input, show, history, import, list, rekey, lint: a secret's life at the command line", async () => {
   const value = Buffer.concat([randomBytes(20), Buffer.from([0, 255])]);
   expect(await cli(["secret", "set", "web1", "disk:password", "--stdin"], { input: value })).toEqual({
-    stdout: 'set "disk:password" of web1 in hosts/web1.yaml (new), for 1 recipients\n',
+    stdout: 'set "disk:password" of web1 in hosts/web1.yaml (new), for one recipient\n',
     stderr: "",
     status: 0,
   });
@@ -55,7 +55,7 @@ test("set from standard input, show, history, import, list, rekey, lint: a secre
     /^HOST +PATH.*\nweb1 {2}disk:password {2}generate {2}1 +hosts\/web1.yaml:2 {2}\?\n$/u,
   );
   expect((await cli(["secret", "rekey"])).stdout).toMatch(
-    /^0 rekeyed, 1 right already, 0 failed; 1 recipients:\n {2}age1/u,
+    /^0 rekeyed, 1 right already, 0 failed; one recipient:\n {2}age1/u,
   );
   expect(await cli(["pillar", "lint"])).toEqual({ stdout: "nothing found\n", stderr: "", status: 0 });
 });
@@ -81,7 +81,7 @@ test("rekey --identity and --drop-old: a new identity behind the same passphrase
   const made = await cli(["secret", "rekey", "--identity"], { answers: ["correct horse"] });
   expect(made.status).toBe(0);
   expect(made.stdout).toMatch(
-    /^rekeyed \S+web1.yaml\n1 rekeyed, 0 right already, 0 failed; 1 recipients:\n {2}age1\S+\n$/u,
+    /^rekeyed \S+web1.yaml\n1 rekeyed, 0 right already, 0 failed; one recipient:\n {2}age1\S+\n$/u,
   );
   const [, now = ""] = / {2}(age1\S+)\n$/u.exec(made.stdout) ?? [];
   expect(now).not.toBe(before);

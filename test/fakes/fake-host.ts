@@ -1,5 +1,6 @@
 import { BugError, HostError } from "../../src/core/errors.ts";
 import { Secret } from "../../src/core/secret.ts";
+import { commandName } from "../../src/minion/mask-argv.ts";
 import {
   type FileKind,
   type FileStat,
@@ -78,7 +79,8 @@ export class FakeHost implements Host {
   }
 
   async run(argv: readonly [string, ...string[]], options: RunOptions = {}): Promise<RunResult> {
-    if (options.signal?.aborted === true) throw new HostError("command-aborted", `cannot run "${argv[0]}": stopped`);
+    if (options.signal?.aborted === true)
+      throw new HostError("command-aborted", `cannot run "${commandName(argv)}": stopped`);
     const at = this.#scripts.findIndex(
       (entry) => entry.argv.length === argv.length && entry.argv.every((word, index) => word === argv[index]),
     );
@@ -94,7 +96,7 @@ export class FakeHost implements Host {
     const result = { exitCode: 0, stdout: "", stderr: "", durationMs: 1, truncated: false, pid: 1, ...scripted };
     if (!(options.okCodes ?? [0]).includes(result.exitCode)) {
       const said = result.stderr.trimEnd().split("\n").at(-1) ?? "";
-      const message = `cannot run "${argv[0]}": exit code ${result.exitCode}${said === "" ? "" : `, ${said}`}`;
+      const message = `cannot run "${commandName(argv)}": exit code ${result.exitCode}${said === "" ? "" : `, ${said}`}`;
       throw new HostError("command-failed", message, { facts: { argv, exitCode: result.exitCode, stderr: said } });
     }
     if (!secretStdout) return result;

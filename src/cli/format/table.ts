@@ -1,3 +1,4 @@
+import { columnsOf } from "./columns.ts";
 import type { Colour, Paint } from "./paint.ts";
 import { sanitiseLine } from "./sanitise.ts";
 
@@ -13,13 +14,13 @@ export function tableText(headings: readonly string[], rows: readonly (readonly 
     headings.map((text): Cell => ({ text, colour: "bold" })),
     ...rows.map((row) => row.map((cell) => ({ ...cell, text: sanitiseLine(cell.text) }))),
   ];
-  const widths = headings.map((_, column) => Math.max(...cells.map((row) => row[column]?.text.length ?? 0)));
+  const widths = headings.map((_, column) => Math.max(...cells.map((row) => columnsOf(row[column]?.text ?? ""))));
   const line = (row: readonly Cell[]) =>
     row
       .map((cell, column) => {
         const text = cell.colour === undefined ? cell.text : paint(cell.colour, cell.text);
         const last = column === row.length - 1;
-        return last ? text : text + " ".repeat((widths[column] ?? 0) - cell.text.length);
+        return last ? text : text + " ".repeat((widths[column] ?? 0) - columnsOf(cell.text));
       })
       .join("  ")
       .trimEnd();

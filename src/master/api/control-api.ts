@@ -8,6 +8,7 @@ import type { Logger } from "../../core/log.ts";
 import { jsonObjectSchema, jsonSchema } from "../../core/json-schema.ts";
 import { z } from "../../core/schema.ts";
 import type { AuditRoom } from "../audit/audit-room.ts";
+import { didYouMean } from "../../sls/nearest.ts";
 import type { Enrolment } from "../enrolment.ts";
 import type { EventBus } from "../events.ts";
 import type { Hosts } from "../hosts.ts";
@@ -137,7 +138,13 @@ function addRoutes(app: FastifyInstance, rooms: ControlRooms, stopping: AbortSig
   });
   app.get<{ Params: { id: string } }>("/v1/pillar/:id", async ({ params }): Promise<PillarShow> => {
     const id = assertMinionId(params.id);
-    return { id, pillar: await rooms.compilePillar(id, hosts.grains(id) ?? {}) };
+    const pillar = await rooms.compilePillar(id, hosts.grains(id) ?? {});
+    const known = enrolment.list().map((key) => key.id);
+    if (known.includes(id)) return { id, pillar };
+    if (Object.keys(pillar).length > 0) return { id, pillar, unknown: true };
+    throw new ConfigError("no-such-minion", `cannot show a pillar of "${id}": no such host${didYouMean(id, known)}`, {
+      hint: "it has neither a key here (`latchkey keys list`) nor a line in the pillar",
+    });
   });
   addAuditRoutes(app, rooms.audit, stopping);
   app.get("/v1/events", async (request, reply) =>

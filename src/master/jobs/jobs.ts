@@ -14,6 +14,7 @@ import type { NotePush } from "../release/pushes.ts";
 import { decodeRecord, putRecord } from "../store/record.ts";
 import type { Store } from "../store/store.ts";
 import { type JobRecord, jobKey } from "./job-record.ts";
+import { unknownIds } from "./named-ids.ts";
 import type { Returns } from "./returns.ts";
 import { JobStream } from "./stream.ts";
 import { JobTracker } from "./tracker.ts";
@@ -33,6 +34,14 @@ export interface JobsOptions {
   readonly resendMs?: number;
   readonly missingMs?: number;
   readonly clock?: Clock;
+}
+
+/** Whom a target means. */
+interface Asked {
+  readonly online: readonly string[];
+  readonly offline: readonly string[];
+  /** Named, and not accepted. */
+  readonly unknown: readonly string[];
 }
 
 interface Live {
@@ -110,16 +119,18 @@ export class Jobs {
 
   /**
    * Publishes a job and returns its events as they come, `start` first. Throws ConfigError `bad-target`, and what `note`
-   * rejects with: then nothing is published. What it published runs on when the reader goes away.
+   * rejects with: then nothing is published. An id that the target names and that is not accepted is missing at once. What it published runs on when the reader goes away.
    */
   async start(request: JobRequest, note?: NotePush): Promise<JobStream> {
     const matches = targetMatcher(request.target.kind, request.target.expr);
     const { hosts, acceptedIds } = this.#options;
-    const targets = acceptedIds().filter((id) => matches({ id, grains: hosts.grains(id) ?? {} }));
+    const accepted = acceptedIds();
+    const unknown = unknownIds(request.target, accepted);
+    const targets = accepted.filter((id) => matches({ id, grains: hosts.grains(id) ?? {} }));
     const present = await Promise.all(targets.map(async (id) => this.#isThere(id)));
     const online = targets.filter((_, index) => present[index] === true);
     const offline = targets.filter((_, index) => present[index] !== true);
-    return this.#lane.run(async () => this.#publish(request, online, offline, note));
+    return this.#lane.run(async () => this.#publish(request, { online, offline, unknown }, note));
   }
 
   /** The minion has the job and will run it. */
@@ -174,8 +185,7 @@ export class Jobs {
 
   async #publish(
     request: JobRequest,
-    online: readonly string[],
-    offline: readonly string[],
+    { online, offline, unknown }: Asked,
     note: NotePush | undefined,
   ): Promise<JobStream> {
     const { store, endpoint, events, log, keepMs, heartbeatMs } = this.#options;
@@ -190,9 +200,13 @@ export class Jobs {
     await note?.({ jid, fun, ids: online });
     const stream = new JobStream();
     const { resendMs = 2000, missingMs = 5000 } = this.#options;
-    const timing = { resendMs, missingMs, timeoutMs: request.timeoutMs, heartbeatMs };
+    const { timeoutMs } = request;
+    // who does not even acknowledge is not waited for longer than was asked for
+    const resend = Math.min(resendMs, timeoutMs / 2);
+    const timing = { resendMs: resend, missingMs: Math.min(missingMs, timeoutMs - resend), timeoutMs, heartbeatMs };
     const push = (event: JobEvent) => stream.push(event);
-    const tracker = new JobTracker({ jid, online, offline }, timing, this.#clock.monotonicMs(), push);
+    const begun = this.#clock.monotonicMs();
+    const tracker = new JobTracker({ jid, online, offline, unknown }, timing, begun, push);
     log.info({ jid, fun, targets: ids.length, offline: offline.length }, "job");
     events.emit(`job/${jid}/new`, { jid, fun, targets: ids, offline });
     if (!tracker.ended) {

@@ -1,5 +1,6 @@
 import type { JobEvent } from "../../core/control-api.ts";
 import type { ReturnRecord } from "./job-record.ts";
+import { NOT_ACCEPTED } from "./named-ids.ts";
 
 /** How long a job waits for whom, in milliseconds. */
 export interface TrackerTiming {
@@ -40,7 +41,13 @@ export class JobTracker {
   #ended = false;
 
   constructor(
-    job: { readonly jid: string; readonly online: readonly string[]; readonly offline: readonly string[] },
+    job: {
+      readonly jid: string;
+      readonly online: readonly string[];
+      readonly offline: readonly string[];
+      /** Asked for by name, but no accepted minions. */
+      readonly unknown: readonly string[];
+    },
     timing: TrackerTiming,
     now: number,
     emit: (event: JobEvent) => void,
@@ -48,9 +55,11 @@ export class JobTracker {
     this.#timing = timing;
     this.#emit = emit;
     for (const id of job.online) this.#hosts.set(id, { phase: "published", since: now });
-    this.#missing = job.offline.length;
+    this.#missing = job.offline.length + job.unknown.length;
     this.#open = job.online.length;
-    emit({ event: "start", jid: job.jid, targets: [...job.online, ...job.offline].sort(), offline: job.offline });
+    const targets = [...job.online, ...job.offline, ...job.unknown].sort();
+    emit({ event: "start", jid: job.jid, targets, offline: job.offline });
+    for (const id of job.unknown) emit({ event: "missing", id, reason: NOT_ACCEPTED });
     this.#endIfDone();
   }
 

@@ -15,6 +15,7 @@ import type {
 import { LEASE_PURPOSES } from "../../core/lease-purpose.ts";
 import { z } from "../../core/schema.ts";
 import { targetMatcher } from "../../sls/target.ts";
+import { unknownIds } from "../jobs/named-ids.ts";
 import { parseBody } from "../api/answer.ts";
 import { CLAIMED_FACTS } from "../policy/facts.ts";
 import type { Rule } from "../policy/rules.ts";
@@ -136,13 +137,15 @@ export function addReleaseRoutes(app: FastifyInstance, options: ReleaseRouteOpti
     const { statement, signature: signed, force = false } = parseBody(rebootSchema, body);
     const { targetKind, target, operator } = statement;
     const matches = targetMatcher(targetKind, target);
-    const ids = options.acceptedIds().filter((id) => matches({ id, grains: options.grainsOf(id), pillar: {} }));
+    const accepted = options.acceptedIds();
+    const ids = accepted.filter((id) => matches({ id, grains: options.grainsOf(id), pillar: {} }));
     if (ids.length === 0) {
       throw new ConfigError("no-target", "cannot announce a reboot: no accepted minion matches the target");
     }
     room.assertAnnouncer(statement, signed);
     await options.mayReboot?.(ids, force, operator);
-    return { ids, until: await room.announce(ids, statement, signed) };
+    const unknown = unknownIds({ kind: targetKind, expr: target }, accepted);
+    return { ids, unknown, until: await room.announce(ids, statement, signed) };
   });
   app.get("/v1/operators", async (): Promise<OperatorList> => ({ operators: operators.list() }));
   app.post("/v1/operators", async ({ body }): Promise<OperatorList> => {

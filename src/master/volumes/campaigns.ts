@@ -43,8 +43,8 @@ export interface CampaignsOptions {
   readonly events: EventBus;
   readonly log: Logger;
   readonly clock: Clock;
-  /** Accepted minions that a target matches. Throws ConfigError `bad-target`. */
-  readonly match: (target: CampaignRequest["target"]) => readonly string[];
+  /** Accepted minions that a target matches, and ids it names that are none. Throws ConfigError `bad-target`. */
+  readonly match: (target: CampaignRequest["target"]) => Record<"ids" | "unknown", readonly string[]>;
   readonly isConnected: (id: string) => boolean;
   /** Volumes of a host that are left to rotate since a moment, of those named (or of all). Throws for a broken pillar. */
   readonly left: (id: string, volumes: readonly string[], since: number) => Promise<readonly string[]>;
@@ -107,7 +107,14 @@ export class Campaigns {
           },
         );
       }
-      const ids = match(request.target);
+      const { ids, unknown } = match(request.target);
+      if (unknown.length > 0) {
+        throw new ConfigError(
+          "no-target",
+          `cannot begin a campaign: no accepted minion of the id "${unknown.slice(0, 5).join('", "')}"`,
+          { hint: "see which there are with `latchkey status`" },
+        );
+      }
       if (ids.length === 0) throw new ConfigError("no-target", "cannot begin a campaign: no accepted minion matches");
       const size = batchSize(request.batch, ids.length);
       if (size === undefined) {

@@ -1,6 +1,7 @@
 import { targetMatcher } from "../../sls/target.ts";
 import type { Hosts } from "../hosts.ts";
 import type { Jobs } from "../jobs/jobs.ts";
+import { unknownIds } from "../jobs/named-ids.ts";
 import type { PillarRoom } from "../pillar-room.ts";
 import { Campaigns, type CampaignsOptions } from "./campaigns.ts";
 import type { Rotations } from "./rotations.ts";
@@ -26,7 +27,9 @@ export async function openCampaigns(rooms: CampaignRooms): Promise<Campaigns> {
     ...rooms,
     match: ({ kind, expr }) => {
       const matches = targetMatcher(kind, expr);
-      return acceptedIds().filter((id) => matches({ id, grains: grainsOf(id) }));
+      const accepted = acceptedIds();
+      const ids = accepted.filter((id) => matches({ id, grains: grainsOf(id) }));
+      return { ids, unknown: unknownIds({ kind, expr }, accepted) };
     },
     isConnected: (id) => hosts.session(id) !== undefined,
     left: async (id, names, since) => {

@@ -299,6 +299,7 @@ test.each([
   ["GET", "/v1/jobs/..%2F..%2Fkeys", undefined, 400],
   ["GET", "/v1/jobs/20260101000000000000", undefined, 404],
   ["GET", "/v1/pillar/..%2F..%2Fetc", undefined, 400],
+  ["GET", "/v1/pillar/typo", undefined, 404],
 ] as const)("the control API refuses %s %s %j with %d and an error", async (method, path, body, status) => {
   const one = await up();
   await expect(one.client.request(method, path, body)).rejects.toMatchObject({ httpStatus: status });

@@ -44,5 +44,8 @@ test.each([
 });
 
 test("a named file that is not there is an error", async () => {
-  await expect(loadMasterConfig("/nonexistent/master.yaml")).rejects.toMatchObject({ code: "bad-config" });
+  await expect(loadMasterConfig("/nonexistent/master.yaml")).rejects.toMatchObject({
+    code: "bad-config",
+    message: 'cannot read the configuration "/nonexistent/master.yaml": no such file',
+  });
 });

@@ -141,12 +141,39 @@ test("a peer that the transport knows to be gone is offline at once", async () =
 test.each([
   ["grain", "os:Debian", ["web1"]],
   ["grain", "os:Nope", []],
-  ["list", "web2,nobody", ["web2"]],
+  ["list", "web2,nobody", ["nobody", "web2"]],
+  ["glob", "nobody", ["nobody"]],
+  ["glob", "nobod?", []],
+  ["list", "web2,,web2, web1 ", ["web1", "web2"]],
   ["glob", "[dw]*1", ["db1", "web1"]],
 ] as const)("target %s %s means %j", async (kind, expr, ids) => {
   await connect("web1", { os: "Debian" });
   const { value } = await (await jobs.start(ask(expr, kind))).read(new AbortController().signal).next();
   expect(value).toMatchObject({ targets: ids });
+});
+
+test("an id that is named and not accepted is missing, and gets no part in the job", async () => {
+  await connect("web1");
+  const stream = await jobs.start(ask("web1,typo", "list"));
+  expect(published).toMatchObject([{ target: { kind: "ids", ids: ["web1"] } }]);
+  const jid = published[0]?.jid ?? "";
+  expect((await jobReport(store, jid)).targets).toEqual(["web1"]);
+  await jobs.returned("web1", back(jid));
+  expect(await drain(stream)).toMatchObject([
+    { event: "start" },
+    { event: "missing", id: "typo", reason: "no accepted minion of that id" },
+    { event: "return", id: "web1" },
+    { event: "end", missing: 1 },
+  ]);
+});
+
+test("named ids alone that are all unknown publish nothing", async () => {
+  expect(await drain(await jobs.start(ask("typo")))).toMatchObject([
+    { event: "start", targets: ["typo"] },
+    { event: "missing", id: "typo" },
+    { event: "end", missing: 1 },
+  ]);
+  expect(published).toEqual([]);
 });
 
 test.each([
@@ -231,6 +258,18 @@ test("without an acknowledgement the envelope is sent again on the session", asy
   await jobs.start(ask("web1"));
   clock.time += 2000;
   await expect.poll(() => session.notices.map(({ kind }) => kind)).toEqual(["probe", "job"]);
+});
+
+test("who does not acknowledge is missing after the time that was asked for", async () => {
+  const session = await connect("web1");
+  const stream = await jobs.start(ask("web1"));
+  clock.time += 500;
+  await expect.poll(() => session.notices.map(({ kind }) => kind)).toEqual(["probe", "job"]);
+  clock.time += 500;
+  expect((await drain(stream)).slice(1)).toMatchObject([
+    { event: "missing", reason: "connected, but did not acknowledge the job" },
+    { event: "end", missing: 1 },
+  ]);
 });
 
 test("the job goes on when its reader leaves", async () => {

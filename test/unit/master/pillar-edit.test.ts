@@ -32,6 +32,8 @@ let secrets: Secrets;
 let editor: PillarEditor;
 let recorded: object[];
 let mistakes: readonly string[];
+/** What the states say to one pillar alone, on top of the mistakes: by a value that is in it. */
+let saidTo: Readonly<Record<string, readonly string[]>>;
 let seen: boolean;
 let tree: PillarTree;
 beforeEach(() => {
@@ -39,6 +41,7 @@ beforeEach(() => {
   file = join(root, "hosts/web1.yaml");
   store = new MemoryStore();
   mistakes = [];
+  saidTo = {};
   recorded = [];
   seen = true;
   tree = new PillarTree([root]);
@@ -49,7 +52,7 @@ beforeEach(() => {
     secrets,
     recoveryRecipients,
     compileWith: async (id, text) => tree.compileWith(id, {}, text),
-    validate: async () => mistakes,
+    validate: async (_, { pillar }) => [...mistakes, ...(saidTo[JSON.stringify(pillar)] ?? [])],
     record: async (id, act) => void recorded.push({ id, ...act }),
     grainsKnown: () => seen,
   });
@@ -130,14 +133,39 @@ test.each([
 
 test("what the host's states do not accept is refused before anything is kept or written", async () => {
   await save(() => 'password: !secret "one"\n');
-  mistakes = ['"vg_name" is missing', "another"];
-  await expect(save(() => 'password: !secret "two"\n')).rejects.toMatchObject({
+  const errors = ['"vg_name" is missing', "another"];
+  saidTo = { '{"password":"secret:password","b":1}': errors };
+  await expect(save(() => 'password: !secret "two"\nb: 1\n')).rejects.toMatchObject({
     code: "pillar-invalid",
-    message: 'cannot save "hosts/web1.yaml": "vg_name" is missing',
-    facts: { errors: mistakes },
+    message: 'cannot save "hosts/web1.yaml": 2 mistakes\n  "vg_name" is missing\n  another',
+    facts: { errors },
   });
   expect((await editor.source("web1")).text).toBe('password: !secret "one"\n');
   expect(await secrets.history("web1", "password")).toEqual([]);
+});
+
+test("what the host's states said before does not hold up an urgent change: only new mistakes refuse it", async () => {
+  await save(() => 'password: !secret "one"\n');
+  mistakes = ['"web.sls", line 3: no state function "file.manged"'];
+  const { changedSecrets, warnings } = await save(() => 'password: !secret "two"\n');
+  expect(changedSecrets).toEqual(["password"]);
+  expect(warnings).toEqual([`saved, but the host's states were broken before this edit and are: ${mistakes[0]}`]);
+  saidTo = { '{"a":1}': ['"vg_name" is missing'] };
+  await expect(save(() => "a: 1\n")).rejects.toMatchObject({
+    message: 'cannot save "hosts/web1.yaml": "vg_name" is missing',
+  });
+});
+
+test("of very many mistakes the first are shown and the rest counted", async () => {
+  saidTo = { '{"a":1}': Array.from({ length: 25 }, (_, n) => `mistake ${n}`) };
+  await expect(save(() => "a: 1\n")).rejects.toThrow(/: 25 mistakes\n {2}mistake 0\n[^]*mistake 19\n {2}5 more$/u);
+});
+
+test("an old file that does not compile excuses nothing", async () => {
+  mkdirSync(join(root, "hosts"));
+  writeFileSync(file, "a: [\n");
+  mistakes = ["broken"];
+  await expect(save(() => "a: 1\n")).rejects.toThrow("broken");
 });
 
 test("before a host was seen, what its states say is a warning, for their templates may need its grains", async () => {

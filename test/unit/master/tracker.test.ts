@@ -17,9 +17,9 @@ const back = (id: string, success = true): ReturnRecord => ({
   data: true,
 });
 
-function track(online: readonly string[], offline: readonly string[] = []) {
+function track(online: readonly string[], offline: readonly string[] = [], unknown: readonly string[] = []) {
   const events: JobEvent[] = [];
-  const tracker = new JobTracker({ jid: "1", online, offline }, timing, 0, (event) => events.push(event));
+  const tracker = new JobTracker({ jid: "1", online, offline, unknown }, timing, 0, (event) => events.push(event));
   return {
     tracker,
     events,
@@ -35,6 +35,16 @@ test("offline hosts are named at once, and nobody is waited for", () => {
     { event: "start", jid: "1", targets: ["a", "b"], offline: ["a", "b"] },
     { event: "end", succeeded: 0, failed: 0, missing: 2 },
   ]);
+});
+
+test("who is named but not accepted is missing at once, and the others are waited for", () => {
+  const { tracker, events } = track(["a"], [], ["typo"]);
+  expect(events).toEqual([
+    { event: "start", jid: "1", targets: ["a", "typo"], offline: [] },
+    { event: "missing", id: "typo", reason: "no accepted minion of that id" },
+  ]);
+  tracker.returned(back("a"));
+  expect(events.at(-1)).toEqual({ event: "end", succeeded: 1, failed: 0, missing: 1 });
 });
 
 test("acknowledgement, progress, return, end", () => {

@@ -59,6 +59,8 @@ describe("mistakes name file, line and what was meant", () => {
     })();
     expect(thrown).toBeInstanceOf(ConfigError);
     expect((thrown as ConfigError).message).toMatch(message);
+    const offending = text.split("\n")[line - 1] ?? "";
+    expect((thrown as ConfigError).message).toContain(`(minion.yaml line ${line}): "${offending}"`);
     expect((thrown as ConfigError).facts).toMatchObject({ file: "minion.yaml", line });
   });
 });

@@ -43,6 +43,7 @@ class World {
   readonly away = new Set<string>();
   readonly failing = new Set<string>();
   readonly batches: string[] = [];
+  unknown: readonly string[] = [];
   mostAtOnce = 0;
   #atOnce = 0;
   /** A batch in which the master ends. */
@@ -57,7 +58,7 @@ class World {
       events: new EventBus(this.clock),
       log: quiet,
       clock: this.clock,
-      match: () => IDS,
+      match: () => ({ ids: IDS, unknown: this.unknown }),
       isConnected: (id) => !this.away.has(id),
       left: async (id) => (this.rotated.has(id) ? [] : ["data"]),
       push: async (request) => this.#push(request),
@@ -118,6 +119,14 @@ test("batch after batch, never two at once, to the end; with notes in the audit 
   expect(world.mostAtOnce).toBe(2);
   const kinds = (await recordsOf(world.store)).map(({ kind }) => kind);
   expect(kinds).toEqual(["campaign-started", "campaign-batch", "campaign-batch", "campaign-batch", "campaign-ended"]);
+});
+
+test("a target that names a host which is not accepted begins nothing", async () => {
+  const world = new World();
+  world.unknown = ["typo"];
+  const campaigns = await world.open();
+  await expect(campaigns.start(REQUEST)).rejects.toThrow('no accepted minion of the id "typo"');
+  expect(campaigns.list()).toEqual([]);
 });
 
 test("it stops when as many hosts failed as were allowed; the rest stays as it is", async () => {
