@@ -56,8 +56,10 @@ export const masterConfigSchema = z.strictObject({
   problem_webhook: z.url({ protocol: /^https?$/u }).optional(),
   /** File of certificates (PEM) that are believed for `problem_webhook` besides those that Node brings. */
   problem_webhook_ca: absolute.optional(),
-  /** Whether `latchkey secret show` and `latchkey pillar edit` show secrets in plain to who holds the control socket. */
+  /** Whether `latchkey secret show` shows secrets, generated ones too, to who holds the control socket. */
   allow_secret_show: z.boolean().default(false),
+  /** Whether `latchkey pillar edit` opens the secrets that a host's own file holds in plain; else as ciphertext. */
+  allow_secret_edit: z.boolean().default(true),
   /** age recipients (`age1…`) that can open every secret of the store without the master, for the worst day. */
   recovery_recipients: z.array(z.string().startsWith("age1")).default([]),
 });

@@ -24,7 +24,7 @@ export interface PillarEditorOptions {
   readonly secrets: Secrets;
   /** Shared with whatever else writes pillar files. */
   readonly lane?: Lane;
-  /** Whether ciphertext is shown in place of plain text; see `allow_secret_show`. */
+  /** Whether ciphertext is shown in place of plain text; see `allow_secret_edit`. */
   readonly hideSecrets?: boolean;
   /** Who can open what is saved, beside the master: `age1…`. */
   readonly recoveryRecipients: readonly string[];

@@ -68,7 +68,10 @@ export interface PillarRoom extends Disposable {
 
 /** What the room rests on. */
 export interface PillarRoomOptions {
-  readonly config: Pick<MasterConfig, "pillar_roots" | "recovery_recipients" | "state_dir" | "allow_secret_show">;
+  readonly config: Pick<
+    MasterConfig,
+    "pillar_roots" | "recovery_recipients" | "state_dir" | "allow_secret_show" | "allow_secret_edit"
+  >;
   readonly store: Store;
   readonly clock: Clock;
   readonly audit: Pick<AuditLog, "append">;
@@ -103,7 +106,7 @@ export async function openPillarRoom(options: PillarRoomOptions): Promise<Pillar
         root: config.pillar_roots.base[0] ?? "/srv/latchkey/pillar",
         secrets,
         lane,
-        hideSecrets: !config.allow_secret_show,
+        hideSecrets: !config.allow_secret_edit,
         recoveryRecipients,
         compileWith: async (id, text) => tree.compileWith(id, grainsOf(id), text),
         ...(guard === undefined

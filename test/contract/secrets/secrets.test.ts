@@ -142,9 +142,20 @@ test("without its permission, as a master is by itself, nothing is shown, and th
     exitStatus: 5,
     hint: expect.stringContaining("allow_secret_show: true"),
   });
-  const { text } = await one.client.request<{ readonly text: string }>("GET", "/v1/pillar/web1/source");
-  expect(text).toBe(onDisk());
   expect(await actsOf(one)).toContainEqual(expect.objectContaining({ kind: "secret-show-denied", subject: "web1" }));
+});
+
+test("pillar edit opens what a host's own file holds, on record, and ciphertext where that is not permitted", async () => {
+  const source = async ({ client }: Rig) =>
+    (await client.request<{ readonly text: string }>("GET", "/v1/pillar/web1/source")).text;
+  const one = await rig(directory);
+  await set(one, "password", "hunter2");
+  expect(await source(one)).toContain("hunter2");
+  expect(await actsOf(one)).toContainEqual(expect.objectContaining({ kind: "secret-shown", subject: "web1" }));
+  await one.stop();
+  const other = await rig(directory, {}, { allow_secret_edit: false });
+  ending.push(async () => other.stop());
+  expect(await source(other)).toBe(onDisk());
 });
 
 test("I1, I3: import leaves the disk's key as it is, byte for byte, before and after a restart", async () => {
