@@ -132,8 +132,8 @@ Examples:
   latchkey volume unprovision db1/data     erase its keyslots and remove it; asks for its name`,
   pillarEdit: `
 Opens the host's pillar file in $VISUAL or $EDITOR, its secrets decrypted where the master's configuration permits it
-(allow_secret_edit, true by default), else as ciphertext, which may stay or be replaced. Plaintext lives in memory (tmpfs)
-in a directory for you alone, and is overwritten and removed when you are done, also when the editor crashes.
+(allow_secret_edit, true by default), else as ciphertext, which may stay or be replaced. Plaintext lives in memory
+(tmpfs) in a directory for you alone, and is overwritten and removed when you are done, also when the editor crashes.
 A mistake opens the editor again with the error on top; leave the file untouched then to give up.
 
   password: !secret correct horse      encrypted when saved
