@@ -13,6 +13,8 @@ const NO_UNIT = 5;
 
 /** Whether to wait until what needs the volumes has ended. */
 export type Leaving = "wait" | "at once";
+/** Whose wish it is: what the startup run itself takes down belongs to how things should be. */
+export type Leaver = "another" | "startup";
 
 /**
  * `latchkey-volumes.target` and the mark that its unit asks for. What is enabled into it lives on volumes (I9), so it is
@@ -30,7 +32,10 @@ export class VolumesTarget {
     this.#log = log;
   }
 
-  /** How often volumes began to go down in this process: what was proven before another number counts no more. */
+  /**
+   * How often volumes began to go down in this process, other than by the startup run's own states: what was proven before
+   * another number counts no more.
+   */
   get departures(): number {
     return this.#departures;
   }
@@ -66,8 +71,8 @@ export class VolumesTarget {
    * A volume is about to go down: removes the mark, and stops the target and with it whatever requires it. Throws HostError
    * when systemd cannot do that.
    */
-  async leave(how: Leaving, signal: AbortSignal): Promise<void> {
-    this.#departures += 1;
+  async leave(how: Leaving, signal: AbortSignal, by: Leaver = "another"): Promise<void> {
+    if (by === "another") this.#departures += 1;
     if (!(await this.isReached())) return;
     // the mark first: from now on nothing pulls the target in again
     await this.#host.remove(this.#mark);

@@ -161,6 +161,44 @@ test("I9: a volume that was stopped stays so: the target with it, also when the 
   expect(asked()).toEqual(["start", "stop", "start"]);
 });
 
+const both: JsonObject = {
+  ...volumes,
+  archive: { disk: "/dev/vdc", fs: { type: "ext4" }, mount: { point: "/srv/archive" } },
+};
+const ARCHIVE = ["254:32", "/dev/vdc", "/srv/archive"] as const;
+
+function withArchive(): void {
+  addDisk(host, "/dev/vdc", "254:32").on(["umount", "--", "/srv/archive"], () => {
+    setMounts(host, MOUNTED);
+    return {};
+  });
+  setMounts(host, [...MOUNTED, ARCHIVE]);
+  const data = "/srv/data:\n  mount.mounted:\n    - device: /dev/vdb\n    - fstype: ext4\n";
+  writeFileSync(join(directory, "up.sls"), `${data}archive:\n  volume.stopped: []\n`);
+}
+
+test("I9: a startup run that takes a volume down as its states want it reaches the target all the same", async () => {
+  withArchive();
+  await start(machineWith({ startup_states: "sls", sls_list: ["up"] }, { volumes: both }));
+  expect(host.runs.map(({ argv }) => argv[0])).toContain("umount");
+  expect(asked()).toEqual(["start"]);
+  expect(await host.stat(READY)).toBeDefined();
+});
+
+test("I9: the same states in a later run: the target is left for the unmount, and reached again", async () => {
+  withArchive();
+  const machine = machineWith({ startup_states: "" }, { volumes: both });
+  await start(machine);
+  expect(asked()).toEqual(["start"]);
+  expect(await run(machine, "state.sls", "up")).toBe(0);
+  expect(asked()).toEqual(["start", "stop", "start"]);
+  expect(await host.stat(READY)).toBeDefined();
+  // by hand it is somebody's wish, and no state's
+  setMounts(host, [...MOUNTED, ARCHIVE]);
+  expect(await run(machine, "volume.stop", "archive")).toBe(0);
+  expect(await host.stat(READY)).toBeUndefined();
+});
+
 test("a volume comes up also when nothing can be written to the minion's disk", async () => {
   const full: Host = {
     ...plainHost(host),
