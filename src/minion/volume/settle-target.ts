@@ -1,9 +1,12 @@
 import { errorMessage } from "../../core/errors.ts";
 import { isJsonObject, type Json } from "../../core/json.ts";
+import { readLuksHeader } from "../../states/devices/luks-header.ts";
+import { isRemoved } from "../../states/volume/identity.ts";
 import { isMountedHere } from "../../states/volume/parts.ts";
-import type { VolumeSpec } from "../../states/volume/spec.ts";
+import { volumePlaces } from "../../states/volume/places.ts";
 import type { Machine } from "../machine.ts";
-import type { VolumeRunner } from "./runner.ts";
+import { readKeyslots } from "./keyslots.ts";
+import type { VolumeContext, VolumeRunner } from "./runner.ts";
 import { isVolumeLocked } from "./suspended.ts";
 
 /** Rows of a run by which something was mounted: `module_|-id_|-name_|-function`. */
@@ -29,22 +32,32 @@ export function hasMounted(data: Json): boolean {
   return Object.entries(data).some(([name, row]) => MOUNTING.test(name) && isJsonObject(row) && row["result"] === true);
 }
 
+/** Whether the volume is no more: unprovisioned here, or erased, no keyslot being left in its header. */
+async function isGivenUp(context: VolumeContext): Promise<boolean> {
+  const { host, volume } = context;
+  if (await isRemoved(context, volume.name)) return true;
+  const { encrypted } = await volumePlaces(host, volume);
+  const luks = encrypted === undefined ? undefined : await readLuksHeader(host, encrypted);
+  return luks?.kind === "valid" && luks.header.version === 2 && readKeyslots(luks.header).length === 0;
+}
+
 async function isUp(volumes: VolumeRunner, stopped: ReadonlySet<string>): Promise<boolean | undefined> {
-  const isWanted = ({ name, mount }: VolumeSpec) => mount !== undefined && !stopped.has(name);
-  const declared = (await volumes.select([])).filter((volume) => isWanted(volume));
-  if (declared.length === 0) return undefined;
-  for (const volume of declared) {
+  let count = 0;
+  for (const volume of await volumes.select([])) {
+    if (volume.mount === undefined || stopped.has(volume.name)) continue;
     const context = await volumes.context(volume);
     const isWhole = await isMountedHere(context.at("mount"), context.volume);
+    if (!isWhole && (await isGivenUp(context))) continue;
     // a suspended one is mounted still, and everything on it stands
     if (!isWhole || (await isVolumeLocked(context.host, context.volume))) return false;
+    count += 1;
   }
-  return true;
+  return count === 0 ? undefined : true;
 }
 
 /**
  * Reaches latchkey-volumes.target, unless that was done before: when every volume that the pillar declares is proven to be
- * mounted, but for those that the run before wanted down (`stopped`); where none is left, when `hasMountedSome` is true of
+ * mounted, but for those that were unprovisioned or erased and those that the run before wanted down (`stopped`); where none is left, when `hasMountedSome` is true of
  * that run. Never throws. For use while the
  * machine's run lock is held.
  */

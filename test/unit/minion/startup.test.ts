@@ -19,6 +19,7 @@ import { TimelineRecorder } from "../../../src/minion/timeline.ts";
 import { hasMounted } from "../../../src/minion/volume/settle-target.ts";
 import { FakeConnection } from "../../fakes/fake-connection.ts";
 import { FakeHost } from "../../fakes/fake-host.ts";
+import { luks2Bytes } from "../../fakes/luks2-bytes.ts";
 import { addDisk, setMounts } from "../../fakes/mounted-disk.ts";
 import { fakeMachine, plainHost } from "./machine.ts";
 
@@ -161,9 +162,10 @@ test("I9: a volume that was stopped stays so: the target with it, also when the 
   expect(asked()).toEqual(["start", "stop", "start"]);
 });
 
+const ARCHIVED: JsonObject = { disk: "/dev/vdc", fs: { type: "ext4" }, mount: { point: "/srv/archive" } };
 const both: JsonObject = {
   ...volumes,
-  archive: { disk: "/dev/vdc", fs: { type: "ext4" }, mount: { point: "/srv/archive" } },
+  archive: ARCHIVED,
 };
 const ARCHIVE = ["254:32", "/dev/vdc", "/srv/archive"] as const;
 
@@ -198,6 +200,30 @@ test("I9: the same states in a later run: the target is left for the unmount, an
   expect(await run(machine, "volume.stop", "archive")).toBe(0);
   expect(await host.stat(READY)).toBeUndefined();
 });
+
+test.each(["unprovisioned", "erased"])(
+  "I9: a volume that is %s does not keep the others from their target",
+  async (how) => {
+    const machine = machineWith(
+      { startup_states: "" },
+      { volumes: { ...both, archive: { ...ARCHIVED, luks: { key: "secret:k" } } } },
+    );
+    setMounts(host, MOUNTED);
+    const uuid = "0f6e2c4a-9d1b-4a53-8f0e-0123456789ab";
+    const keyslots = how === "erased" ? {} : { 0: {} };
+    host
+      .file("/dev/vdc", luks2Bytes(uuid, { keyslots }), { kind: "block", rdev: "254:32" })
+      .directory("/sys/class/block");
+    await machine.journal.begin("volume-removed:archive", true);
+    // of one that is there still, or again, nothing is taken for granted
+    await machine.journal.begin("volume-identity:archive", { luksUuid: uuid, fsUuid: "", bases: [] });
+    if (how === "unprovisioned") await start(machine);
+    expect(await host.stat(READY)).toBeUndefined();
+    if (how === "unprovisioned") await machine.journal.commit("volume-identity:archive");
+    await start(machine);
+    expect(asked()).toEqual(["start"]);
+  },
+);
 
 test("a volume comes up also when nothing can be written to the minion's disk", async () => {
   const full: Host = {
