@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { systemClock } from "../../../src/core/clock.ts";
-import { ConfigError, HostError } from "../../../src/core/errors.ts";
+import { ConfigError, HostError, TransportError } from "../../../src/core/errors.ts";
 import type { Host } from "../../../src/core/host.ts";
 import type { Json, JsonObject } from "../../../src/core/json.ts";
 import { Courier } from "../../../src/minion/courier.ts";
@@ -52,15 +52,21 @@ afterEach(() => {
 
 const asked = () => host.runs.flatMap(({ argv }) => (argv[0] === "systemctl" ? [argv[1]] : []));
 
-/** One start of a minion: resolves when there is nothing more to do at the start. */
+class Paused extends Error {}
+
+/** One start of a minion: resolves when there is nothing more to do at the start, or a second would pass before it is. */
 async function start(machine: Machine, ended = () => {}): Promise<void> {
   const connection = new FakeConnection({ "job.progress": () => ({}), return: () => ({}) });
   const link = createLink(connection, systemClock, machine.random);
   const spool = await openSpool(join(directory, "returns"));
   const courier = new Courier(spool, link, systemClock, machine.log, stop.signal);
   const jobs = new Jobs(machine, link, spool, courier, stop.signal);
+  const sleep: Machine["clock"]["sleep"] = async (ms, signal) => {
+    if (ms >= 1000 && signal?.aborted !== true) throw new Paused();
+    return systemClock.sleep(ms, signal);
+  };
   await runStartup({
-    machine,
+    machine: { ...machine, clock: { ...systemClock, sleep } },
     jobs,
     connection,
     bootId: "this boot",
@@ -68,6 +74,8 @@ async function start(machine: Machine, ended = () => {}): Promise<void> {
     random: () => 0,
     signal: stop.signal,
     ended,
+  }).catch((thrown: unknown) => {
+    if (!(thrown instanceof Paused)) throw thrown;
   });
 }
 
@@ -124,13 +132,30 @@ test("I9: with no startup states it is reached when the declared volumes are pro
   expect(asked()).toEqual(["start"]);
 });
 
-test("I9: with no startup states a broken pillar is asked for again, and the target reached when it is mended", async () => {
+test("with no startup states declared volumes are looked at until somebody has mounted them", async () => {
+  const machine = machineWith({ startup_states: "", startup_retry_min: 0.001 }, { volumes });
+  let looks = 0;
+  const pillar: Machine["backing"]["pillar"] = async (patience) => {
+    looks += 1;
+    if (looks === 3) setMounts(host, MOUNTED);
+    return machine.backing.pillar(patience);
+  };
+  await start({ ...machine, backing: { ...machine.backing, pillar } });
+  expect(looks).toBe(3);
+  expect(asked()).toEqual(["start"]);
+});
+
+test.each([
+  ["a broken pillar", new ConfigError("pillar-broken", "bad yaml (app.sls line 2)")],
+  ["a master that is away", new TransportError("no-answer", "cannot reach the master")],
+  ["a disk that is full", new HostError("file-failed", "no space left on device")],
+])("I9: with no startup states %s is asked again, and the target reached when it is mended", async (_what, error) => {
   const machine = machineWith({ startup_states: "", startup_retry_min: 0.001 }, { volumes });
   setMounts(host, MOUNTED);
   let broken = 2;
   const pillar: Machine["backing"]["pillar"] = async (patience) => {
     broken -= 1;
-    if (broken >= 0) throw new ConfigError("pillar-broken", "bad yaml (app.sls line 2)");
+    if (broken >= 0) throw error;
     return machine.backing.pillar(patience);
   };
   await start({ ...machine, backing: { ...machine.backing, pillar } });
