@@ -70,6 +70,12 @@ export const escrowedHeaderSchema = headerFactsSchema.extend({
 });
 export type EscrowedHeader = z.infer<typeof escrowedHeaderSchema>;
 
+/** The same as its host is told of it. */
+export const listedHeaderSchema = escrowedHeaderSchema.extend({
+  /** Every version of the key that is known to open it was set aside when its volume was removed. */
+  forgotten: z.literal(true).optional(),
+});
+
 /** `GET /v1/headers` (queries `match`, a glob of minions, and `volumes`, separated by commas): what is in escrow. */
 export interface HeaderList {
   readonly headers: readonly (EscrowedHeader & { readonly id: string })[];

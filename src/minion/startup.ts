@@ -1,6 +1,6 @@
 import { flushCompileCache } from "node:module";
 import { join } from "node:path";
-import { ConfigError, errorMessage } from "../core/errors.ts";
+import { errorMessage, LatchkeyError } from "../core/errors.ts";
 import { jidAt } from "../core/ids.ts";
 import { isJsonObject, type Json } from "../core/json.ts";
 import { notifyService } from "../core/sd-notify.ts";
@@ -49,7 +49,7 @@ function startupCall({ config }: Machine): FunctionCall | undefined {
 /**
  * Runs the startup states exactly once a boot: ready first (session, pillar), again after a crash or a failure (with
  * backoff), never again after a success, with which `latchkey-volumes.target` is reached. Where there is none to do, the target
- * is reached only if every declared volume is proven to be mounted.
+ * is reached as soon as every declared volume is proven to be mounted: then this ends, and at once where none is declared.
  */
 export async function runStartup(options: StartupOptions): Promise<void> {
   const { machine, bootId, connection, random, signal } = options;
@@ -89,7 +89,10 @@ export async function runStartup(options: StartupOptions): Promise<void> {
   }
 }
 
-/** After a restart in the same boot, or with no startup states: nothing is run, so nothing is known to be mounted. */
+/**
+ * After a restart in the same boot, or with no startup states: nothing is run, so nothing is known to be mounted. Declared
+ * volumes are looked at by and by, until all of them are.
+ */
 async function lookAtVolumes({ machine, connection, random, signal }: StartupOptions): Promise<void> {
   const { clock, config, log, target } = machine;
   let pauseMs = config.startupRetryMinMs;
@@ -100,16 +103,21 @@ async function lookAtVolumes({ machine, connection, random, signal }: StartupOpt
     const { context } = createJobContext(machine, options);
     try {
       await context.pillar();
-      await context.volumes.exclusively(async () => context.volumes.settle());
-      return;
+      const { volumes } = context;
+      const declared = await volumes.exclusively(async () => {
+        await volumes.settle();
+        return volumes.select([]);
+      });
+      // with none declared only a run can tell
+      if (!declared.some(({ mount }) => mount !== undefined)) return;
     } catch (thrown) {
-      // a broken pillar is mended by somebody, some time
-      if (!(thrown instanceof ConfigError)) throw thrown;
-      const waitMs = Math.round(pauseMs * (0.8 + 0.4 * random()));
-      log.error({ reason: thrown.message, waitMs }, "cannot tell whether the volumes are up: tried again");
-      await clock.sleep(waitMs, signal);
-      pauseMs = Math.min(pauseMs * 2, config.startupRetryMaxMs);
+      // a broken pillar, a master or a disk is mended by somebody, some time
+      if (!(thrown instanceof LatchkeyError)) throw thrown;
+      log.error({ reason: thrown.message }, "cannot tell whether the volumes are up: looked at again");
     }
+    if (await target.isReached()) return;
+    await clock.sleep(Math.round(pauseMs * (0.8 + 0.4 * random())), signal);
+    pauseMs = Math.min(pauseMs * 2, config.startupRetryMaxMs);
   }
 }
 

@@ -93,7 +93,8 @@ export function createStateRunner(machine: Machine, options: StateRunOptions): S
             await dropRawHeader({ host, machine, volume });
             return forgetKey(backing.master, volume, patience);
           },
-          beforeDown: async (how, ending) => target.leave(how, ending),
+          beforeDown: async (how, ending) =>
+            target.leave(how, ending, options.startup === true ? "startup" : "another"),
         },
         ...(machine.reached === undefined ? {} : { reached: machine.reached }),
       },
@@ -117,8 +118,9 @@ export function createStateRunner(machine: Machine, options: StateRunOptions): S
     if (options.startup === true && isGood && target.departures === before.departures) {
       await target.reach();
     } else if (isGood || before.isReached) {
-      const { hasMounted, settleTarget } = await import("./volume/settle-target.ts");
-      await settleTarget(machine, options.volumes, { hasMountedSome: isGood && hasMounted(data) });
+      const { hasMounted, settleTarget, stoppedBy } = await import("./volume/settle-target.ts");
+      const made = { hasMountedSome: isGood && hasMounted(data), stopped: stoppedBy(isGood ? data : {}) };
+      await settleTarget(machine, options.volumes, made);
     }
   };
 

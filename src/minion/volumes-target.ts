@@ -13,6 +13,8 @@ const NO_UNIT = 5;
 
 /** Whether to wait until what needs the volumes has ended. */
 export type Leaving = "wait" | "at once";
+/** Whose wish it is: what the startup run itself takes down belongs to how things should be. */
+export type Leaver = "another" | "startup";
 
 /**
  * `latchkey-volumes.target` and the mark that its unit asks for. What is enabled into it lives on volumes (I9), so it is
@@ -23,6 +25,9 @@ export class VolumesTarget {
   readonly #host: Host;
   readonly #log: Logger;
   #departures = 0;
+  #leaving: Promise<void> | undefined;
+  /** A stop was begun and its end not seen: what is on the volumes may run still. */
+  #isEnding = false;
 
   constructor(runDir: string, host: Host, log: Logger) {
     this.#runDir = runDir;
@@ -30,7 +35,10 @@ export class VolumesTarget {
     this.#log = log;
   }
 
-  /** How often volumes began to go down in this process: what was proven before another number counts no more. */
+  /**
+   * How often volumes began to go down in this process, other than by the startup run's own states: what was proven before
+   * another number counts no more.
+   */
   get departures(): number {
     return this.#departures;
   }
@@ -52,6 +60,7 @@ export class VolumesTarget {
       );
       return false;
     }
+    this.#isEnding = false;
     if (!(await this.#hasSystemd())) return true;
     try {
       await this.#host.run(["systemctl", "start", "--no-block", VOLUMES_TARGET]);
@@ -63,18 +72,33 @@ export class VolumesTarget {
   }
 
   /**
-   * A volume is about to go down: removes the mark, and stops the target and with it whatever requires it. Throws HostError
-   * when systemd cannot do that.
+   * A volume is about to go down: removes the mark, and stops the target and with it whatever requires it. Whoever waits does
+   * so until that has ended, no matter who began it. Throws HostError when systemd cannot do that: the next one tries again.
    */
-  async leave(how: Leaving, signal: AbortSignal): Promise<void> {
-    this.#departures += 1;
-    if (!(await this.isReached())) return;
+  async leave(how: Leaving, signal: AbortSignal, by: Leaver = "another"): Promise<void> {
+    if (by === "another") this.#departures += 1;
+    while (this.#leaving !== undefined) {
+      if (how === "at once") return;
+      await endOf(this.#leaving, signal);
+    }
+    this.#leaving = this.#stop(how, signal);
+    try {
+      await this.#leaving;
+    } finally {
+      this.#leaving = undefined;
+    }
+  }
+
+  async #stop(how: Leaving, signal: AbortSignal): Promise<void> {
+    if (!this.#isEnding && !(await this.isReached())) return;
     // the mark first: from now on nothing pulls the target in again
     await this.#host.remove(this.#mark);
     if (!(await this.#hasSystemd())) return;
+    this.#isEnding = true;
     const waiting = how === "wait" ? [] : ["--no-block"];
     const options = { okCodes: [0, NO_UNIT], timeoutMs: STOP_TIMEOUT_MS, signal };
     await this.#host.run(["systemctl", "stop", "--quiet", ...waiting, "--", VOLUMES_TARGET], options);
+    if (how === "wait") this.#isEnding = false;
     this.#log.info(`${VOLUMES_TARGET} stopped: a volume goes down`);
   }
 
@@ -84,5 +108,18 @@ export class VolumesTarget {
 
   async #hasSystemd(): Promise<boolean> {
     return (await this.#host.stat("/run/systemd/system")) !== undefined;
+  }
+}
+
+/** The end of that work, well or not. Throws the signal's reason when it fires before. */
+async function endOf(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const turn = Promise.withResolvers<void>();
+  const abort = () => turn.reject(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    await Promise.race([work.catch(() => {}), turn.promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
   }
 }

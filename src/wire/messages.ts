@@ -4,9 +4,9 @@ import { JID, MINION_ID } from "../core/ids.ts";
 import { jsonObjectSchema, jsonSchema } from "../core/json-schema.ts";
 import { LEASE_OUTCOMES, LEASE_PURPOSES } from "../core/lease-purpose.ts";
 import {
-  escrowedHeaderSchema,
   HEADER_CHUNK_BYTES,
   headerFactsSchema,
+  listedHeaderSchema,
   MAX_HEADER_BYTES,
   MAX_HEADERS,
 } from "../core/volume-header.ts";
@@ -215,7 +215,7 @@ export const methods = {
   /** What is in escrow of one of this minion's volumes, newest first. */
   "header.list": {
     request: z.strictObject({ volume: z.string().min(1).max(63) }),
-    response: z.strictObject({ headers: z.array(escrowedHeaderSchema).max(MAX_HEADERS) }),
+    response: z.strictObject({ headers: z.array(listedHeaderSchema).max(MAX_HEADERS) }),
   },
   /** A piece of a header in escrow, from `offset`; `eof` ends it. */
   "header.get": {

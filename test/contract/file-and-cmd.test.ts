@@ -68,6 +68,15 @@ test.each(["grep -q old", "[grep -q new, grep -q old]"])(
   },
 );
 
+test.each([
+  ["shows no changes", "\n    - show_changes: false", false],
+  ["shows its changes", "", true],
+])("what check_cmd says, content in it, is told of a file that %s: %s", async (_what, more, isTold) => {
+  const [row] = await run(managed(JSON.stringify("sh -c 'cat \"$1\" >&2; exit 3' look") + more));
+  expect(row?.comment).toContain("check_cmd failed with exit code 3");
+  expect(row?.comment.includes("new")).toBe(isTold);
+});
+
 test("a check_cmd that is missing fails, and a path that a shell would read is no command", async () => {
   const [missing] = await run(managed("no-such-command-here"));
   expect(missing?.result).toBe(false);

@@ -1,10 +1,17 @@
 import { randomBytes } from "node:crypto";
 import type { Clock } from "../../core/clock.ts";
 import { ProtocolError, TransportError } from "../../core/errors.ts";
-import { HEADER_CHUNK_BYTES, type HeaderFacts, MAX_HEADER_BYTES, MAX_HEADERS } from "../../core/volume-header.ts";
+import {
+  type EscrowedHeader,
+  HEADER_CHUNK_BYTES,
+  type HeaderFacts,
+  MAX_HEADER_BYTES,
+  MAX_HEADERS,
+} from "../../core/volume-header.ts";
 import type { PeerSession } from "../../wire/endpoints.ts";
 import type { Request, Response } from "../../wire/messages.ts";
 import { Throttle } from "../leases/throttle.ts";
+import type { ListedVersion } from "../secret-versions.ts";
 import type { Headers } from "./headers.ts";
 
 /** Headers on their way in: bytes in all and of one host, and how long one may take. */
@@ -27,6 +34,18 @@ interface Upload {
 /** The part of the escrow that minions reach. */
 export type HeaderEscrow = Pick<Headers, "add" | "known" | "list" | "release">;
 
+/** The stored versions of the key of a volume that a host's pillar declares; none when it cannot be told. */
+export type KeyVersions = (
+  id: string,
+  volume: string,
+) => Promise<readonly Pick<ListedVersion, "forgotten" | "version">[]>;
+
+/** Whether every version of the key that is known to open a header was set aside. */
+function isForgotten({ proven, slots }: EscrowedHeader, forgotten: ReadonlySet<number>): boolean {
+  const known = [proven, ...slots].flatMap(({ version }) => (version > 0 ? [version] : []));
+  return known.length > 0 && known.every((version) => forgotten.has(version));
+}
+
 const bytesOf = (uploads: readonly Upload[]) => uploads.reduce((sum, { bytes }) => sum + bytes.length, 0);
 
 type Peer = Pick<PeerSession, "minionId" | "address">;
@@ -34,13 +53,15 @@ type Peer = Pick<PeerSession, "minionId" | "address">;
 /** What minions ask of the escrow, piece by piece; everything by the session's own id, all of it bounded. */
 export class HeaderRequests {
   readonly #headers: HeaderEscrow;
+  readonly #keyVersions: KeyVersions;
   readonly #clock: Clock;
   readonly #throttle: Throttle;
   readonly #uploads = new Map<string, Upload>();
   readonly #downloads = new Map<string, Buffer>();
 
-  constructor(headers: HeaderEscrow, clock: Clock) {
+  constructor(headers: HeaderEscrow, clock: Clock, keyVersions: KeyVersions) {
     this.#headers = headers;
+    this.#keyVersions = keyVersions;
     this.#clock = clock;
     this.#throttle = new Throttle(PER_HOST.burst, PER_HOST.everyMs, clock);
   }
@@ -84,7 +105,13 @@ export class HeaderRequests {
 
   async list({ minionId: id }: Peer, { volume }: Request<"header.list">): Promise<Response<"header.list">> {
     const all = await this.#headers.list(id, volume);
-    return { headers: all.slice(0, MAX_HEADERS).map(({ id: _id, ...header }) => header) };
+    const versions = all.length === 0 ? [] : await this.#keyVersions(id, volume);
+    const aside = new Set(versions.flatMap(({ version, forgotten }) => (forgotten === true ? [version] : [])));
+    return {
+      headers: all.slice(0, MAX_HEADERS).map(({ id: _id, ...header }) => {
+        return isForgotten(header, aside) ? { ...header, forgotten: true } : header;
+      }),
+    };
   }
 
   async get(

@@ -1,3 +1,4 @@
+import { ConfigError } from "../../core/errors.ts";
 import type { FastifyInstance } from "fastify";
 import type { Clock } from "../../core/clock.ts";
 import type { JsonObject } from "../../core/json.ts";
@@ -22,7 +23,7 @@ import { ErasedSlots } from "./erased-slots.ts";
 import { type ErasurePoint, Erasures } from "./erasures.ts";
 import { Forgetting } from "./forget.ts";
 import { VolumeGuard } from "./guard.ts";
-import { HeaderRequests } from "./header-requests.ts";
+import { HeaderRequests, type KeyVersions } from "./header-requests.ts";
 import { addHeaderRoutes } from "./header-routes.ts";
 import { Headers } from "./headers.ts";
 import { lockBeforeJob } from "./lock-jobs.ts";
@@ -155,10 +156,21 @@ export async function openVolumeOperations(parts: OperationParts): Promise<Volum
     lock: release.lock.bind(release),
     unlock: release.unlock.bind(release),
   };
+  const keyVersions: KeyVersions = async (id, volume) => {
+    try {
+      const path = declaredKeyPath((await compile(id)).pillar, volume);
+      return path === undefined ? [] : await pillar.versions.list(id, path);
+    } catch (error) {
+      // a broken pillar keeps no header from being put back
+      if (error instanceof ConfigError) return [];
+      throw error;
+    }
+  };
+  const headerRequests = new HeaderRequests(headers, clock, keyVersions);
   return {
     campaigns,
     erasures,
-    requests: { volumes, rotations, campaigns, erasedSlots, forgetting, headers: new HeaderRequests(headers, clock) },
+    requests: { volumes, rotations, campaigns, erasedSlots, forgetting, headers: headerRequests },
     beforeJob: async (request) => {
       const fact = volumeJobFact(request, clock.now());
       if (fact) await audit.append(fact);

@@ -38,13 +38,21 @@ function failed(thrown: unknown, changes: JsonObject = {}): Row {
   return { result: false, changes, comment: failureComment(thrown), ran: true };
 }
 
-/**
- * True for errors about something that is not there (yet), or in use (still): `device-missing`, `command-missing`,
- * `no-mount-point`, `device-busy`.
- */
+/** True for errors about something that is not there (yet), or in use (still): `device-missing`, `device-busy`. */
 function mayPassByItself(thrown: unknown): boolean {
   return thrown instanceof LatchkeyError && /^no-|(?:^|-)(?:missing|absent|not-found|busy)(?:-|$)/u.test(thrown.code);
 }
+
+/** What any state of this machine may make without being named for it; everything else is a mistake of its own. */
+const MADE_BY_ANY: ReadonlySet<string> = new Set([
+  "command-missing",
+  "device-missing",
+  "service-missing",
+  "no-mount-point",
+  "no-parent",
+  "no-such-directory",
+  "no-such-user",
+]);
 
 function settledComment(state: Resource<unknown>, params: unknown): string {
   return state.settled?.(params) ?? "already in the correct state";
@@ -154,10 +162,11 @@ async function attempts(
   }
 }
 
-/** Id of the state that may yet make what is missing. One that is not depended on makes things of this machine alone. */
+/** Id of the state that may yet make what is missing, or end what is in the way; one that is not depended on makes only so much. */
 function earlierThan(thrown: unknown, { test, pendingOn, pendingAfter }: Performance): string | undefined {
-  if (!test || !mayPassByItself(thrown)) return undefined;
-  return pendingOn ?? (thrown instanceof HostError ? pendingAfter : undefined);
+  if (!test) return undefined;
+  if (pendingOn !== undefined && mayPassByItself(thrown)) return pendingOn;
+  return thrown instanceof HostError && MADE_BY_ANY.has(thrown.code) ? (pendingOn ?? pendingAfter) : undefined;
 }
 
 /** Runs `work`; what it throws becomes a failed row, or in test mode a row that waits for an earlier state. */

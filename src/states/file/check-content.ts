@@ -9,13 +9,16 @@ const EVERY_CODE = Array.from({ length: 256 }, (_, code) => code);
 /**
  * Lets the commands look at content before it takes the place of `path`: it is written beside it, for root alone, and its path
  * stands behind each command, which a shell runs as Salt has it (`check_cmd: visudo -c -f`). Throws HostError `check-failed`
- * when one fails; then nothing was replaced.
+ * when one fails, with what it said unless no content is to be shown, which it may quote; then nothing was replaced.
  */
 export async function assertChecked(
   { host, signal }: CheckContext,
   path: string,
   content: Buffer,
-  checks: string | readonly string[] | undefined,
+  {
+    check_cmd: checks,
+    show_changes: isShown,
+  }: { readonly check_cmd?: string | readonly string[] | undefined; readonly show_changes: boolean },
 ): Promise<void> {
   const commands = checks === undefined ? [] : typeof checks === "string" ? [checks] : checks;
   if (commands.length === 0) return;
@@ -29,7 +32,9 @@ export async function assertChecked(
       const options = { okCodes: EVERY_CODE, timeoutMs: CHECK_TIMEOUT_MS, signal };
       const { exitCode, stdout, stderr } = await host.run([...argv], options);
       if (exitCode === 0) continue;
-      const said = (stderr.trim() || stdout.trim()).replaceAll(draft, path).split("\n").slice(-5).join("\n");
+      const said = !isShown
+        ? ""
+        : (stderr.trim() || stdout.trim()).replaceAll(draft, path).split("\n").slice(-5).join("\n");
       throw new HostError("check-failed", `cannot write "${path}": check_cmd failed with exit code ${exitCode}`, {
         facts: { path, exitCode },
         ...(said === "" ? {} : { hint: said }),

@@ -104,7 +104,7 @@ export const fileManaged = defineState({
       const before = await host.stat(path);
       const uid = ownership.uid ?? before?.uid;
       const gid = ownership.gid ?? before?.gid;
-      await assertChecked(context, path, content, wanted.check_cmd);
+      await assertChecked(context, path, content, wanted);
       await host.writeFile(path, content, {
         mode: ownership.mode ?? before?.mode ?? NEW_MODE,
         ...(uid === undefined ? {} : { uid }),

@@ -13,7 +13,7 @@ import { absolutePath, mappingName, secretRef } from "../devices/storage-params.
 import { waitFor } from "../devices/wait-for.ts";
 import { type ApplyContext, type Change, type CheckContext, defineState } from "../state.ts";
 import { resolveIfPossible } from "../volume/identity.ts";
-import { parseVolume, readVolumes, type VolumeSpec } from "../volume/spec.ts";
+import { parseVolume, readVolumes, readVolumesIfSound, type VolumeSpec } from "../volume/spec.ts";
 
 const GONE_TIMEOUT_MS = 30_000;
 
@@ -47,9 +47,11 @@ async function check({ name, device }: Params, { host }: CheckContext): Promise<
 }
 
 /** The volume that the mapping is of: as the pillar declares it, else by the key that is given; undefined for neither. */
-async function volumeBehind({ name, device, key }: Params, context: CheckContext): Promise<VolumeSpec | undefined> {
+async function volumeBehind({ name, device, key }: Params, context: ApplyContext): Promise<VolumeSpec | undefined> {
   const isMeant = ({ luks, name: volume }: VolumeSpec) => luks !== undefined && (luks.name ?? volume) === name;
-  const declared = readVolumes(context.pillar).find(isMeant);
+  const { pillar } = context;
+  const all = key === undefined ? readVolumes(pillar) : readVolumesIfSound(pillar, (line) => context.note(line));
+  const declared = all.find(isMeant);
   if (declared !== undefined) return resolveIfPossible({ ...context, volume: declared });
   if (key === undefined) return undefined;
   const mapping = await findMapping(context.host, name);

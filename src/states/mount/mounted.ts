@@ -48,10 +48,20 @@ function findMount(mounts: readonly Mount[], real: string): Mount | undefined {
   throw mountCovered(real, found.mount, found.coveredBy);
 }
 
-/** Mounting must not take from sight what is mounted further down (I9). */
-function assertNothingBelow(wanted: Params, mounts: readonly Mount[], real: string): void {
-  const [below] = mountsBelow(mounts, real);
-  if (below === undefined) return;
+/** File systems on disks whose mounts have a device number of their own. */
+const DISK_TYPES = new Set(["btrfs", "zfs", "bcachefs"]);
+
+/** Whether there is a block device behind a mount: anonymous file systems (tmpfs, NFS) have major number 0. */
+const isOnDisk = ({ number, fsType }: Mount): boolean => !number.startsWith("0:") || DISK_TYPES.has(fsType);
+
+/**
+ * Mounting must not take from sight what is on a disk and mounted further down (I9). What else is there is returned: systemd
+ * mounts a tmpfs or an NFS share of fstab before there is a key.
+ */
+function assertNothingBelow(wanted: Params, mounts: readonly Mount[], real: string): readonly Mount[] {
+  const all = mountsBelow(mounts, real);
+  const below = all.find((mount) => isOnDisk(mount));
+  if (below === undefined) return all;
   const finding = `would cover ${below.source}, which is mounted on "${below.mountPoint}"`;
   throw new HostError("would-cover", `cannot mount "${wanted.device}" on "${wanted.name}": it ${finding}`, {
     hint: "unmount that first: what is mounted inside comes up last",
@@ -132,6 +142,10 @@ export const mountMounted = defineState({
     const options = optionsOf(wanted).join(",") || "defaults";
     if (fields.has("mounted")) {
       if ((await host.stat(wanted.name)) === undefined) await host.makeDirectory(wanted.name, MOUNT_POINT_MODE);
+      const real = (await host.realPath(wanted.name)) ?? wanted.name;
+      for (const { fsType, mountPoint } of assertNothingBelow(wanted, await readMounts(host), real)) {
+        context.note(`covers the ${fsType} that is mounted on "${mountPoint}": mount that anew, after the volume`);
+      }
       const argv = ["mount", "-t", wanted.fstype, "-o", options, "--", wanted.device, wanted.name] as const;
       await host.run([...argv], { timeoutMs: MOUNT_TIMEOUT_MS, signal });
       context.reached("provision:mounted");

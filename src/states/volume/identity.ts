@@ -51,6 +51,12 @@ export async function readKnownVolume(
   });
 }
 
+/** Whether a volume was unprovisioned here, and did not come up anew since. */
+export async function isRemoved(context: Pick<CheckContext, "pending">, name: string): Promise<boolean> {
+  if ((await context.pending(removedKey(name))) === undefined) return false;
+  return (await context.pending(noteKey(name))) === undefined;
+}
+
 /** The UUID of what a device or file carries: physical volume, LUKS header or file system; "" for nothing that has one. */
 async function uuidOn(host: Host, path: string): Promise<string> {
   const label = await readLvmLabel(host, path);

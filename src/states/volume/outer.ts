@@ -3,7 +3,7 @@ import type { Host } from "../../core/host.ts";
 import { placeInside, type VolumePlace } from "../../core/volume-nesting.ts";
 import { resolveIfPossible } from "./identity.ts";
 import { isMountedHere } from "./parts.ts";
-import { readVolumes, targetOf } from "./spec.ts";
+import { readVolumesIfSound, targetOf } from "./spec.ts";
 import type { StackContext } from "./stack-context.ts";
 
 /** A path with the links in what is there of it followed. */
@@ -30,8 +30,11 @@ async function realPlaces(host: Host, { mount, loop }: VolumePlace): Promise<Vol
  */
 export async function assertOuterMounted(context: StackContext): Promise<void> {
   const { host, pillar, volume, grains } = context;
-  const others = readVolumes(pillar).filter(({ name, mount }) => name !== volume.name && mount !== undefined);
-  if (others.length === 0 || (volume.mount === undefined && volume.loop === undefined)) return;
+  if (volume.mount === undefined && volume.loop === undefined) return;
+  // a declared one comes of a pillar that was read whole
+  const declared = readVolumesIfSound(pillar, (line) => context.note(line));
+  const others = declared.filter(({ name, mount }) => name !== volume.name && mount !== undefined);
+  if (others.length === 0) return;
   const own = await realPlaces(host, volume);
   for (const other of others) {
     const place = placeInside(volume, other) ?? placeInside(own, await realPlaces(host, other));

@@ -108,6 +108,20 @@ export function readVolumes(pillar: Readonly<Record<string, Json>>): readonly Vo
   return volumes;
 }
 
+/** The same as far as it can be told, for work on a stack that the pillar need not have; `note` hears why it cannot be. */
+export function readVolumesIfSound(
+  pillar: Readonly<Record<string, Json>>,
+  note: (line: string) => void,
+): readonly VolumeSpec[] {
+  try {
+    return readVolumes(pillar);
+  } catch (thrown) {
+    if (!(thrown instanceof ConfigError)) throw thrown;
+    note(`the volumes of the pillar are left out: ${thrown.message}`);
+    return [];
+  }
+}
+
 function assertApart(volumes: readonly VolumeSpec[]): void {
   const taken = new Map<string, string>();
   for (const volume of volumes) {

@@ -98,7 +98,8 @@ async function downOne(context: StackContext, part: DownPart, options: TakeDownO
   if (title === "mapping") await endReencryption(context);
   const found = await state.check(params, context);
   if (found.length === 0) return found;
-  await context.beforeDown?.("wait", context.signal);
+  // an idle logical volume or loop device carries no service
+  if (title === "mapping") await context.beforeDown?.("wait", context.signal);
   downed.parts.push(part);
   await state.apply(params, context, found);
   if ((await state.check(params, context)).length > 0) {
@@ -116,7 +117,7 @@ async function isClosing({ host, volume }: StackContext, { upTo }: TakeDownOptio
 
 /**
  * Takes a volume down from the top: dependents in reverse order, mount, LUKS, logical volume, loop device, each by its own
- * single state; before the first of these goes down, also latchkey-volumes.target. What is down already is left alone. Throws HostError `mount-busy` naming who holds the mount; when
+ * single state; before a mount or an open mapping goes down, also latchkey-volumes.target. What is down already is left alone. Throws HostError `mount-busy` naming who holds the mount; when
  * something fails, what this call took down is brought up again (unless `leaveDown`), which the notes tell.
  */
 export async function takeDown(declared: StackContext, options: TakeDownOptions): Promise<StackChanges> {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { systemClock } from "../../../src/core/clock.ts";
-import { ConfigError, HostError } from "../../../src/core/errors.ts";
+import { ConfigError, HostError, TransportError } from "../../../src/core/errors.ts";
 import type { Host } from "../../../src/core/host.ts";
 import type { Json, JsonObject } from "../../../src/core/json.ts";
 import { Courier } from "../../../src/minion/courier.ts";
@@ -19,6 +19,7 @@ import { TimelineRecorder } from "../../../src/minion/timeline.ts";
 import { hasMounted } from "../../../src/minion/volume/settle-target.ts";
 import { FakeConnection } from "../../fakes/fake-connection.ts";
 import { FakeHost } from "../../fakes/fake-host.ts";
+import { luks2Bytes } from "../../fakes/luks2-bytes.ts";
 import { addDisk, setMounts } from "../../fakes/mounted-disk.ts";
 import { fakeMachine, plainHost } from "./machine.ts";
 
@@ -51,15 +52,21 @@ afterEach(() => {
 
 const asked = () => host.runs.flatMap(({ argv }) => (argv[0] === "systemctl" ? [argv[1]] : []));
 
-/** One start of a minion: resolves when there is nothing more to do at the start. */
+class Paused extends Error {}
+
+/** One start of a minion: resolves when there is nothing more to do at the start, or a second would pass before it is. */
 async function start(machine: Machine, ended = () => {}): Promise<void> {
   const connection = new FakeConnection({ "job.progress": () => ({}), return: () => ({}) });
   const link = createLink(connection, systemClock, machine.random);
   const spool = await openSpool(join(directory, "returns"));
   const courier = new Courier(spool, link, systemClock, machine.log, stop.signal);
   const jobs = new Jobs(machine, link, spool, courier, stop.signal);
+  const sleep: Machine["clock"]["sleep"] = async (ms, signal) => {
+    if (ms >= 1000 && signal?.aborted !== true) throw new Paused();
+    return systemClock.sleep(ms, signal);
+  };
   await runStartup({
-    machine,
+    machine: { ...machine, clock: { ...systemClock, sleep } },
     jobs,
     connection,
     bootId: "this boot",
@@ -67,6 +74,8 @@ async function start(machine: Machine, ended = () => {}): Promise<void> {
     random: () => 0,
     signal: stop.signal,
     ended,
+  }).catch((thrown: unknown) => {
+    if (!(thrown instanceof Paused)) throw thrown;
   });
 }
 
@@ -123,13 +132,30 @@ test("I9: with no startup states it is reached when the declared volumes are pro
   expect(asked()).toEqual(["start"]);
 });
 
-test("I9: with no startup states a broken pillar is asked for again, and the target reached when it is mended", async () => {
+test("with no startup states declared volumes are looked at until somebody has mounted them", async () => {
+  const machine = machineWith({ startup_states: "", startup_retry_min: 0.001 }, { volumes });
+  let looks = 0;
+  const pillar: Machine["backing"]["pillar"] = async (patience) => {
+    looks += 1;
+    if (looks === 3) setMounts(host, MOUNTED);
+    return machine.backing.pillar(patience);
+  };
+  await start({ ...machine, backing: { ...machine.backing, pillar } });
+  expect(looks).toBe(3);
+  expect(asked()).toEqual(["start"]);
+});
+
+test.each([
+  ["a broken pillar", new ConfigError("pillar-broken", "bad yaml (app.sls line 2)")],
+  ["a master that is away", new TransportError("no-answer", "cannot reach the master")],
+  ["a disk that is full", new HostError("file-failed", "no space left on device")],
+])("I9: with no startup states %s is asked again, and the target reached when it is mended", async (_what, error) => {
   const machine = machineWith({ startup_states: "", startup_retry_min: 0.001 }, { volumes });
   setMounts(host, MOUNTED);
   let broken = 2;
   const pillar: Machine["backing"]["pillar"] = async (patience) => {
     broken -= 1;
-    if (broken >= 0) throw new ConfigError("pillar-broken", "bad yaml (app.sls line 2)");
+    if (broken >= 0) throw error;
     return machine.backing.pillar(patience);
   };
   await start({ ...machine, backing: { ...machine.backing, pillar } });
@@ -160,6 +186,69 @@ test("I9: a volume that was stopped stays so: the target with it, also when the 
   expect(await host.stat(READY)).toBeDefined();
   expect(asked()).toEqual(["start", "stop", "start"]);
 });
+
+const ARCHIVED: JsonObject = { disk: "/dev/vdc", fs: { type: "ext4" }, mount: { point: "/srv/archive" } };
+const both: JsonObject = {
+  ...volumes,
+  archive: ARCHIVED,
+};
+const ARCHIVE = ["254:32", "/dev/vdc", "/srv/archive"] as const;
+
+function withArchive(): void {
+  addDisk(host, "/dev/vdc", "254:32").on(["umount", "--", "/srv/archive"], () => {
+    setMounts(host, MOUNTED);
+    return {};
+  });
+  setMounts(host, [...MOUNTED, ARCHIVE]);
+  const data = "/srv/data:\n  mount.mounted:\n    - device: /dev/vdb\n    - fstype: ext4\n";
+  writeFileSync(join(directory, "up.sls"), `${data}archive:\n  volume.stopped: []\n`);
+}
+
+test("I9: a startup run that takes a volume down as its states want it reaches the target all the same", async () => {
+  withArchive();
+  await start(machineWith({ startup_states: "sls", sls_list: ["up"] }, { volumes: both }));
+  expect(host.runs.map(({ argv }) => argv[0])).toContain("umount");
+  expect(asked()).toEqual(["start"]);
+  expect(await host.stat(READY)).toBeDefined();
+});
+
+test("I9: the same states in a later run: the target is left for the unmount, and reached again", async () => {
+  withArchive();
+  const machine = machineWith({ startup_states: "" }, { volumes: both });
+  await start(machine);
+  expect(asked()).toEqual(["start"]);
+  expect(await run(machine, "state.sls", "up")).toBe(0);
+  expect(asked()).toEqual(["start", "stop", "start"]);
+  expect(await host.stat(READY)).toBeDefined();
+  // by hand it is somebody's wish, and no state's
+  setMounts(host, [...MOUNTED, ARCHIVE]);
+  expect(await run(machine, "volume.stop", "archive")).toBe(0);
+  expect(await host.stat(READY)).toBeUndefined();
+});
+
+test.each(["unprovisioned", "erased"])(
+  "I9: a volume that is %s does not keep the others from their target",
+  async (how) => {
+    const machine = machineWith(
+      { startup_states: "" },
+      { volumes: { ...both, archive: { ...ARCHIVED, luks: { key: "secret:k" } } } },
+    );
+    setMounts(host, MOUNTED);
+    const uuid = "0f6e2c4a-9d1b-4a53-8f0e-0123456789ab";
+    const keyslots = how === "erased" ? {} : { 0: {} };
+    host
+      .file("/dev/vdc", luks2Bytes(uuid, { keyslots }), { kind: "block", rdev: "254:32" })
+      .directory("/sys/class/block");
+    await machine.journal.begin("volume-removed:archive", true);
+    // of one that is there still, or again, nothing is taken for granted
+    await machine.journal.begin("volume-identity:archive", { luksUuid: uuid, fsUuid: "", bases: [] });
+    if (how === "unprovisioned") await start(machine);
+    expect(await host.stat(READY)).toBeUndefined();
+    if (how === "unprovisioned") await machine.journal.commit("volume-identity:archive");
+    await start(machine);
+    expect(asked()).toEqual(["start"]);
+  },
+);
 
 test("a volume comes up also when nothing can be written to the minion's disk", async () => {
   const full: Host = {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { type HeaderFacts, MAX_HEADER_BYTES } from "../../../../src/core/volume-header.ts";
+import { type HeaderFacts, type HeaderSlot, MAX_HEADER_BYTES } from "../../../../src/core/volume-header.ts";
 import { HeaderRequests } from "../../../../src/master/volumes/header-requests.ts";
 import { FakeSession, HandClock } from "../fakes.ts";
 
@@ -21,6 +21,7 @@ test("lesson: 2023-20897 one host's announced headers take neither the master's 
   const requests = new HeaderRequests(
     { known: async () => undefined, add: async () => 1, list: async () => [], release: async () => undefined },
     clock,
+    async () => [],
   );
   const [bad, good] = [new FakeSession("bad"), new FakeSession("good")];
   const offer = async (session: FakeSession, volume: string) =>
@@ -36,4 +37,32 @@ test("lesson: 2023-20897 one host's announced headers take neither the master's 
   expect(await offer(good, "a")).toBe("send");
   clock.time += 120_001;
   expect(await offer(bad, "c")).toBe("send");
+});
+
+test("a header says when every version of its key was set aside: one of another life of the volume does not count", async () => {
+  const slot = (version: number): HeaderSlot => {
+    return { slot: 0, kdf: "pbkdf2", priority: "prefer", version, mark: "0".repeat(16), trusted: true };
+  };
+  const header = (version: number, proven: number, ...slots: readonly number[]) => ({
+    ...factsOf("a"),
+    id: "web1",
+    version,
+    at: 0,
+    proven: { version: proven, at: 0 },
+    slots: slots.map((key) => slot(key)),
+  });
+  const all = [header(5, 3, 3), header(4, 0), header(3, 0, 2, 3), header(2, 1, 0, 1), header(1, 2)];
+  const requests = new HeaderRequests(
+    { known: async () => undefined, add: async () => 1, list: async () => all, release: async () => undefined },
+    new HandClock(),
+    async () => [{ version: 1, forgotten: true }, { version: 2, forgotten: true }, { version: 3 }],
+  );
+  const { headers } = await requests.list(new FakeSession("web1"), { volume: "a" });
+  expect(headers.map(({ version, forgotten }) => [version, forgotten])).toEqual([
+    [5, undefined],
+    [4, undefined],
+    [3, undefined],
+    [2, true],
+    [1, true],
+  ]);
 });

@@ -112,6 +112,32 @@ test("an exception is a failed state with its hint, never a dead run", async () 
   expect(after).toMatchObject({ result: true });
 });
 
+test.each([
+  ["device-missing", null, null],
+  ["command-missing", null, null],
+  ["no-parent", null, null],
+  ["device-busy", false, null],
+  ["no-such-source", false, null],
+  ["wrong-device", false, false],
+])("in test mode %s after a change: %s without a requisite, %s with one", async (code, without, required) => {
+  const broken = defineState({
+    name: "broken.present",
+    summary: "A thing that cannot be looked at.",
+    kind: "resource",
+    params: z.strictObject({ name: z.string() }),
+    check: async () => {
+      throw new HostError(code, "cannot look");
+    },
+    apply: async () => {},
+  });
+  const sls = "before:\n  thing.present: []\nx:\n  broken.present: []\n";
+  const deps = depsWith([thing(new Set()), broken]);
+  const resultOf = async (text: string) => (await run(text, deps, { test: true })).at(-1)?.result;
+  expect(await resultOf(sls)).toBe(without);
+  const named = sls.replace("broken.present: []", "broken.present:\n    - require:\n      - thing: before");
+  expect(await resultOf(named)).toBe(required);
+});
+
 test("nothing is applied in test mode, and a missing device that an earlier state would make is no error", async () => {
   const present = new Set<string>();
   const sls = `disk:
