@@ -11,8 +11,9 @@ const COLOURS: Readonly<Record<KeyState, Colour>> = {
   accepted: "green",
   rejected: "red",
   denied: "red",
+  barred: "red",
 };
-const STATES = ["pending", "accepted", "rejected", "denied"] as const satisfies readonly KeyState[];
+const STATES = ["pending", "accepted", "rejected", "denied", "barred"] as const satisfies readonly KeyState[];
 const DONE = { accept: "accepted", reject: "rejected", delete: "deleted" } as const;
 
 function keyTable(keys: readonly KeyEntry[], { paint }: Context): string {

@@ -76,7 +76,7 @@ export async function dropOld(
 /** `secret rekey`: what was touched, line by line. Status 1 when something could not be encrypted anew. */
 export async function rekey(format: OutputFormat, { client, terminal, paint }: Context): Promise<number> {
   const report = await client.request<RekeyReport>("POST", "/v1/rekey");
-  const { recipients, resumed, rekeyed, already, failed } = report;
+  const { recipients, resumed, rekeyed, already, failed, outside } = report;
   if (format === "text") {
     if (resumed) terminal.print("going on with a run that was interrupted\n");
     for (const name of rekeyed) terminal.print(`rekeyed ${sanitiseLine(name)}\n`);
@@ -85,8 +85,11 @@ export async function rekey(format: OutputFormat, { client, terminal, paint }: C
       `${total}; ${recipientsText(recipients.length)}:\n${recipients.map((each) => `  ${each}\n`).join("")}`,
     );
   } else {
-    const failures = failed.map((each) => ({ ...each }));
-    terminal.print(documentText({ recipients, resumed, rekeyed, already, failed: failures }, format, paint));
+    const lists = { failed: failed.map((each) => ({ ...each })), outside: outside.map((each) => ({ ...each })) };
+    terminal.print(documentText({ recipients, resumed, rekeyed, already, ...lists }, format, paint));
+  }
+  for (const { name, reason } of outside) {
+    terminal.warn(`passed by: ${sanitiseLine(name)}: ${sanitiseLine(reason)}\n`);
   }
   for (const { name, reason } of failed) {
     terminal.warn(`not rekeyed: ${sanitiseLine(name)}: ${sanitiseLine(reason)}\n`);

@@ -21,9 +21,9 @@ export interface ControlError {
 
 /**
  * `pending`: seen, not decided. `denied`: another key asked for an id that is already held; kept so that the operator
- * sees it.
+ * sees it. `barred`: accepted, but to be rejected or deleted, which could not be recorded; refused until the master stops.
  */
-export type KeyState = "pending" | "accepted" | "rejected" | "denied";
+export type KeyState = "pending" | "accepted" | "rejected" | "denied" | "barred";
 
 export interface KeyEntry {
   readonly id: string;

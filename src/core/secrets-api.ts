@@ -110,6 +110,8 @@ export interface RekeyReport {
   readonly already: number;
   /** What could not be done, and why; it is as it was. */
   readonly failed: readonly { readonly name: string; readonly reason: string }[];
+  /** Links of the pillar roots that were passed by, and why: no pillar comes from behind them. */
+  readonly outside: readonly { readonly name: string; readonly reason: string }[];
 }
 
 /** Something that `pillar lint` found. */

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from "../core/clock.ts";
-import type { KeyAction, KeyEntry } from "../core/control-api.ts";
+import type { KeyAction, KeyEntry, KeyState } from "../core/control-api.ts";
 import { errorMessage } from "../core/errors.ts";
 import { fingerprint, type PublicIdentity } from "../core/identity.ts";
 import { MINION_ID } from "../core/ids.ts";
@@ -38,13 +38,14 @@ const DENIED = "denied/";
 const MAX_DENIED = 1000;
 const STALE_PENDING_MS = 3_600_000;
 
-/** Which states an action applies to; a rejected key is accepted only when named in full, never by a wildcard. */
-const APPLIES: Readonly<Record<KeyAction["action"], readonly KeyRecord["state"][]>> = {
-  accept: ["pending", "rejected"],
-  reject: ["pending", "accepted"],
-  delete: ["pending", "accepted", "rejected", "denied"],
+/** Which states an action applies to; a rejected or barred key is accepted only when named in full, never by a wildcard. */
+const APPLIES: Readonly<Record<KeyAction["action"], readonly KeyState[]>> = {
+  accept: ["pending", "rejected", "barred"],
+  reject: ["pending", "accepted", "barred"],
+  delete: ["pending", "accepted", "rejected", "denied", "barred"],
 };
 
+type Known = Pick<KeyEntry, "address" | "fingerprint" | "id" | "state">;
 type KeyEvent = "accepted" | "deleted" | "denied" | "pending" | "rejected";
 const DONE: Readonly<Record<KeyAction["action"], KeyEvent>> = {
   accept: "accepted",
@@ -121,15 +122,15 @@ export class Enrolment {
   /** Every key, sorted by id; denied ones after the key that holds the id. */
   list(): readonly KeyEntry[] {
     return [...this.#keys.values(), ...this.#denied.values()]
-      .map(toKeyEntry)
+      .map((record) => this.#entry(record))
       .sort((a, b) => (a.id < b.id ? -1 : Number(a.id > b.id)));
   }
 
   /**
    * Accepts, rejects or deletes the keys that the glob matches in a state that the action applies to, and returns them as
    * they were before. When it resolves the change and its audit record are durable. The live sessions of rejected and
-   * deleted ids are cut at once, also when that cannot be recorded; then it throws, and they stay out until the master
-   * stops.
+   * deleted ids are cut at once, also when that cannot be recorded; then it throws, and they stay out, listed as barred, until
+   * they are accepted anew or the master stops.
    */
   async act(
     { action, match, dryRun, fingerprints, force = false }: KeyAction,
@@ -138,7 +139,8 @@ export class Enrolment {
     return this.#lane.run(async () => {
       const meant = fingerprints && new Set(fingerprints);
       const hits = this.#matches(action, match).filter(({ fingerprint }) => !meant || meant.has(fingerprint));
-      if (dryRun || hits.length === 0) return hits.map(toKeyEntry);
+      const before = hits.map((record) => this.#entry(record));
+      if (dryRun || hits.length === 0) return before;
       if (action === "delete") {
         const holders = hits.filter(({ state }) => state !== "denied").map(({ id }) => id);
         await this.#options.mayDelete?.(holders, force);
@@ -148,14 +150,16 @@ export class Enrolment {
       const [cut, recorded] = await Promise.allSettled([
         cutting,
         Promise.all(
-          hits.map(async (record) => this.#record(DONE[action], record, actor, this.#changes(action, record))),
+          hits.map(async (record, index) =>
+            this.#record(DONE[action], before[index] ?? record, actor, this.#changes(action, record)),
+          ),
         ),
       ]);
       if (recorded.status === "rejected") throw recorded.reason;
       for (const record of hits) this.#apply(action, record);
       if (cut.status === "rejected") throw cut.reason;
       if (action === "delete") for (const { id } of hits) if (!this.#keys.has(id)) await this.#options.forget(id);
-      return hits.map(toKeyEntry);
+      return before;
     });
   }
 
@@ -169,10 +173,17 @@ export class Enrolment {
 
   #matches(action: KeyAction["action"], match: string): readonly KeyRecord[] {
     const fits = globMatcher(match);
-    return [...this.#keys.values(), ...this.#denied.values()].filter(
-      ({ id, state }) =>
-        fits(id) && APPLIES[action].includes(state) && !(action === "accept" && state === "rejected" && id !== match),
-    );
+    return [...this.#keys.values(), ...this.#denied.values()].filter((record) => {
+      const { state } = this.#entry(record);
+      const isNamed = record.id === match || action !== "accept" || state === "pending";
+      return fits(record.id) && APPLIES[action].includes(state) && isNamed;
+    });
+  }
+
+  /** What operators see of a key: an accepted one that is kept out all the same is no accepted one. */
+  #entry(record: KeyRecord): KeyEntry {
+    const isBarred = record.state === "accepted" && this.#barred.has(record.id);
+    return isBarred ? { ...toKeyEntry(record), state: "barred" } : toKeyEntry(record);
   }
 
   #changes(action: KeyAction["action"], record: KeyRecord): readonly Change[] {
@@ -193,7 +204,7 @@ export class Enrolment {
   }
 
   /** Writes changes of keys and the audit record of one of them, both or none. */
-  async #record(done: KeyEvent, record: KeyRecord, { actor, from }: Actor, changes: readonly Change[]): Promise<void> {
+  async #record(done: KeyEvent, record: Known, { actor, from }: Actor, changes: readonly Change[]): Promise<void> {
     const { id, fingerprint, state, address } = record;
     const at = this.#clock.now();
     const data = { fingerprint, before: state, address };

@@ -19,8 +19,11 @@ export const MAX_HALF_OPEN = 4096;
 /** How long the master keeps a handshake that is not finished. */
 export const HALF_OPEN_MS = 10_000;
 
-/** Live sessions of one minion that the master keeps: one of its agent, the rest of calls by hand. */
-export const MAX_SESSIONS_OF_MINION = 8;
+/** Live sessions of one minion (one of its agent, the rest of calls by hand) from which on silent ones make room. */
+export const CROWD_OF_MINION = 8;
+
+/** Live sessions of one minion that the master keeps at most. */
+export const MAX_SESSIONS_OF_MINION = 64;
 
 /** Requests of one session that the master works on at once; more are answered `busy`. */
 export const MAX_REQUESTS_IN_FLIGHT = 64;

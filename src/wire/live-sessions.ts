@@ -1,4 +1,4 @@
-import { MAX_SESSIONS_OF_MINION } from "./limits.ts";
+import { CROWD_OF_MINION, MAX_SESSIONS_OF_MINION, PROBE_AFTER_MS } from "./limits.ts";
 import type { LiveSession } from "./live-session.ts";
 
 /** Every live session of the master, by its id on the wire and by its minion. */
@@ -20,12 +20,19 @@ export class LiveSessions {
     return [...(this.#byMinion.get(minionId) ?? [])];
   }
 
-  /** Takes a new one in. Of a minion with too many the oldest that is no agent's ends. */
-  add(session: LiveSession): void {
+  /**
+   * Takes a new one in. Of a minion with many the one that is silent for longest ends, if it is silent for long and no
+   * agent's: ending those that speak would only have them come back and end each other. False when there are too many.
+   */
+  add(session: LiveSession): boolean {
     const others = this.of(session.minionId);
-    if (others.length >= MAX_SESSIONS_OF_MINION) (others.find(({ isAgent }) => !isAgent) ?? others[0])?.close();
+    const isIdle = ({ isAgent, silentMs }: LiveSession) => !isAgent && silentMs > PROBE_AFTER_MS;
+    const [idlest] = others.filter(isIdle).toSorted((a, b) => b.silentMs - a.silentMs);
+    if (others.length >= CROWD_OF_MINION) idlest?.close();
+    if (others.length >= MAX_SESSIONS_OF_MINION && !idlest) return false;
     this.#byWireId.set(session.wireId, session);
     this.#byMinion.set(session.minionId, new Set([...this.of(session.minionId), session]));
+    return true;
   }
 
   remove(session: LiveSession): void {

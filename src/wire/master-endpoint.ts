@@ -181,7 +181,10 @@ class RequestDesk {
     this.#byRoute.get(route)?.close();
     this.#lastSessionId += 1;
     const session = new LiveSession(this.#host, { ...admitted, sessionId: this.#lastSessionId });
-    this.#sessions.add(session);
+    if (!this.#sessions.add(session)) {
+      session.close();
+      return;
+    }
     this.#byRoute.set(route, session);
     this.#addresses.claim(route, admitted.address);
     this.#options.handlers.opened(session);

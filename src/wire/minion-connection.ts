@@ -27,6 +27,8 @@ export function connectMaster(options: MasterConnectionOptions): MasterConnectio
 }
 
 const REQUEST_TIMEOUT_MS = 15_000;
+/** How long a session must have lasted to count as one that worked: whom the master sends away at once must not knock faster. */
+const STEADY_MS = 3000;
 
 class Connection implements MasterConnection {
   readonly #options: MasterConnectionOptions;
@@ -42,6 +44,7 @@ class Connection implements MasterConnection {
   #running: Promise<void> = Promise.resolve();
   // rounds over the list of masters since the last session that worked
   #failures = 0;
+  #greetedAt: number | undefined;
   #waitingSince: number | undefined;
 
   constructor(options: MasterConnectionOptions) {
@@ -181,6 +184,8 @@ class Connection implements MasterConnection {
     });
     const end = await link.run(this.#stop.signal);
     if (this.#session) {
+      if (this.#greetedAt !== undefined && clock.monotonicMs() - this.#greetedAt >= STEADY_MS) this.#failures = 0;
+      this.#greetedAt = undefined;
       this.#session.end(end.kind === "lost" ? end.reason : end.kind);
       this.#session = undefined;
       this.#ready = Promise.withResolvers();
@@ -211,7 +216,7 @@ class Connection implements MasterConnection {
     try {
       await this.#options.handlers.connected();
       if (this.#session !== session) return;
-      this.#failures = 0;
+      this.#greetedAt = this.#options.clock.monotonicMs();
       this.#ready.resolve();
       this.#retryLeases();
     } catch (error) {

@@ -66,7 +66,7 @@ describe("keys list", () => {
     const socket = await start({});
     expect(await runCli(["keys", "list", "open"], { socket })).toEqual({
       stdout: "",
-      stderr: 'latchkey: cannot list "open" keys\nhint: states are pending, accepted, rejected, denied\n',
+      stderr: 'latchkey: cannot list "open" keys\nhint: states are pending, accepted, rejected, denied, barred\n',
       status: 2,
     });
   });

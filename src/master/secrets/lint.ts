@@ -105,7 +105,11 @@ async function byGrains(
 async function lintFiles({ roots, versions, opens }: LintOptions): Promise<readonly LintFinding[]> {
   const wanted = new Set(versions.recipients).size;
   const findings: LintFinding[] = [];
-  const { files, unclear } = await listPillarFiles(roots);
+  const { files, unclear, outside } = await listPillarFiles(roots);
+  for (const { name, reason } of outside) {
+    const message = `${reason}: no pillar comes from there, and a rekey passes it by`;
+    findings.push({ kind: "not-understood", id: "", file: name, line: 0, message });
+  }
   for (const { name, reason } of unclear) {
     findings.push({ kind: "not-understood", id: "", file: name, line: 0, message: `${reason}: a rekey passes it by` });
   }

@@ -76,7 +76,7 @@ export async function rekey(options: RekeyOptions): Promise<RekeyReport> {
   reached?.("started");
   for await (const stored of versions.all())
     await attempt(run, stored.entry.key, async () => rekeyVersion(run, stored));
-  const { files, unclear } = await listPillarFiles(options.roots);
+  const { files, unclear, outside } = await listPillarFiles(options.roots);
   run.failed.push(...unclear);
   for (const file of files) {
     await attempt(run, `${file.root}/${file.path}`, async () => options.lane.run(async () => rekeyFile(run, file)));
@@ -88,7 +88,7 @@ export async function rekey(options: RekeyOptions): Promise<RekeyReport> {
   const done = failed.length === 0 ? [putRecord(REKEY_SET, { set, at: clock.now() })] : [];
   await store.write([{ op: "delete", key: REKEY_JOURNAL }, ...done]);
   reached?.("finished");
-  return { recipients, resumed, rekeyed, already, failed };
+  return { recipients, resumed, rekeyed, already, failed, outside };
 }
 
 /** One item; a mistake in it (damaged, of another master) is noted, a store or disk that fails ends the run. */

@@ -1,15 +1,11 @@
 import type { AuditFact } from "../../core/audit/chain.ts";
-import type { Clock } from "../../core/clock.ts";
-import type { JobEvent, JobRequest } from "../../core/control-api.ts";
+import type { JobRequest } from "../../core/control-api.ts";
 import { ConfigError, errorMessage } from "../../core/errors.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../core/json.ts";
-import type { Logger } from "../../core/log.ts";
 import type { CampaignEntry, CampaignHost, CampaignRequest } from "../../core/volume-api.ts";
 import { MASTER, ROOT } from "../audit/actor.ts";
-import type { AuditLog } from "../audit/audit-log.ts";
-import type { EventBus } from "../events.ts";
 import { Lane } from "../lane.ts";
-import type { Store } from "../store/store.ts";
+import type { CampaignsOptions } from "./campaign-options.ts";
 import {
   batchSize,
   ending,
@@ -21,37 +17,19 @@ import {
   stateOf,
   withHost,
 } from "./campaign-record.ts";
+import { failedIn, isRotation, reasonOf } from "./rotation-return.ts";
 
 /** How often a campaign looks whether its deadline has passed while only hosts that are away are left. */
 const LOOK_MS = 5000;
 /** How long a host may be silent in its turn. */
 const HOST_SILENT_MS = 120_000;
-/** Runs whose return says that a host has rotated: one that it goes on with by itself counts as well. */
-const ROTATING = new Set(["volume.rotate", "volume.rotate_resume"]);
 
 /** What a host was handed when it asked, until it has returned it. */
 interface Taken {
   readonly campaignId: string;
   readonly volumes: Set<string>;
-  readonly sinceMs: number;
-}
-
-/** What campaigns work with. */
-export interface CampaignsOptions {
-  readonly store: Store;
-  readonly audit: Pick<AuditLog, "append">;
-  readonly events: EventBus;
-  readonly log: Logger;
-  readonly clock: Clock;
-  /** Accepted minions that a target matches, and ids it names that are none. Throws ConfigError `bad-target`. */
-  readonly match: (target: CampaignRequest["target"]) => Record<"ids" | "unknown", readonly string[]>;
-  readonly isConnected: (id: string) => boolean;
-  /** Volumes of a host that are left to rotate since a moment, of those named (or of all). Throws for a broken pillar. */
-  readonly left: (id: string, volumes: readonly string[], since: number) => Promise<readonly string[]>;
-  /** Publishes a job; its events, to the last. */
-  readonly push: (request: JobRequest, signal: AbortSignal) => Promise<AsyncIterable<JobEvent>>;
-  /** How long hosts have to connect again after a start of the master, before one of them counts as away. */
-  readonly settleMs: number;
+  /** When it last showed that it is at it. */
+  sinceMs: number;
 }
 
 /**
@@ -66,6 +44,8 @@ export class Campaigns {
   readonly #closing = new AbortController();
   #waking = new AbortController();
   readonly #taken = new Map<string, Taken>();
+  /** Hosts of the batch that this process waits for: what they return is noted there. */
+  readonly #pushed = new Set<string>();
   #running: Promise<void> | undefined;
 
   private constructor(options: CampaignsOptions) {
@@ -143,8 +123,7 @@ export class Campaigns {
         campaign: campaign.id,
       };
       await this.#keep(campaign, { at: now, kind: "campaign-started", ...ROOT, subject: "", data });
-      const old = await pruneCampaigns(this.#options.store, [...this.#campaigns.keys()]);
-      for (const id of old) this.#campaigns.delete(id);
+      await this.#prune();
       return campaign;
     });
     this.#run(started.id);
@@ -181,24 +160,30 @@ export class Campaigns {
       if (now?.state === "running" && stateOf(now, id) === "offline") await this.#settle(open.id, id, "waiting");
       return none;
     }
-    this.#taken.set(id, { campaignId: open.id, volumes: new Set(volumes), sinceMs: clock.monotonicMs() });
+    this.#take(open.id, id, volumes);
     return { volumes, keepOld: open.keepOld };
   }
 
   /** A host has returned a run: it may be what a campaign waits for. Never throws for what the host or its pillar says. */
   async returned(id: string, fun: string, isSuccess: boolean, data: Json): Promise<void> {
-    if (!ROTATING.has(fun)) return;
+    if (!isRotation(fun)) return;
     const taken = this.#taken.get(id);
     const campaign = taken ? this.#campaigns.get(taken.campaignId) : this.#open();
-    const state = campaign && stateOf(campaign, id);
-    if (!campaign || (!taken && state !== "offline" && state !== "waiting")) return;
-    if (!isSuccess) return this.#settle(campaign.id, id, "failed", reasonOf(data));
+    if (!campaign || this.#pushed.has(id)) return;
+    const state = stateOf(campaign, id);
+    // a host that runs and was not pushed to was at it when the master ended
+    const isAtIt = taken !== undefined || state === "running";
+    if (!isAtIt && state !== "offline" && state !== "waiting") return;
     try {
       const left = await this.#options.left(id, campaign.volumes, campaign.startedAt);
+      if (this.#pushed.has(id)) return;
+      const isOfCampaign = isJsonObject(data) ? failedIn(data).some((name) => left.includes(name)) : isAtIt;
+      if (!isSuccess && isOfCampaign) return await this.#settle(campaign.id, id, "failed", reasonOf(data));
       if (left.length === 0) return await this.#settle(campaign.id, id, "done");
       for (const volume of isJsonObject(data) ? Object.keys(data) : []) taken?.volumes.delete(volume);
       // it is there, and does nothing for the campaign any more: it takes its turn like any other
       if (!taken || taken.volumes.size === 0) await this.#settle(campaign.id, id, "waiting");
+      else taken.sinceMs = this.#options.clock.monotonicMs();
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       await this.#settle(campaign.id, id, "failed", error.message);
@@ -231,17 +216,21 @@ export class Campaigns {
   async #goOn(campaignId: string, waitMs: number): Promise<void> {
     const { signal } = this.#closing;
     if (waitMs > 0) await this.#options.clock.sleep(waitMs, signal);
-    // what ran when the master ended is looked at again: a rotation that is under way is gone on with
+    // what ran when the master ended is waited for while it goes on, and else looked at again
     for (const { id, state } of this.#campaigns.get(campaignId)?.hosts ?? []) {
-      if (state === "running" && !this.#taken.has(id)) await this.#note(campaignId, id, "waiting");
+      if (state !== "running" || this.#taken.has(id)) continue;
+      if (this.#options.isRotating(id)) this.#take(campaignId, id, []);
+      else await this.#note(campaignId, id, "waiting");
     }
     while (!signal.aborted) {
       await this.#letGo();
+      await this.#passOver(campaignId);
       const campaign = this.#campaigns.get(campaignId);
       if (campaign?.state !== "running") return;
       const end = ending(campaign, this.#options.clock.now());
       if (end) return this.#end(campaignId, end);
-      if (!(await this.#batch(campaign))) await this.#pause(LOOK_MS);
+      const isBusy = await this.#batch(campaign).finally(() => this.#pushed.clear());
+      if (!isBusy) await this.#pause(LOOK_MS);
     }
   }
 
@@ -254,13 +243,28 @@ export class Campaigns {
 
   /** Hosts that took their work, and then went away or said nothing more, hold nobody up: they may ask again. */
   async #letGo(): Promise<void> {
-    const { isConnected, clock } = this.#options;
-    for (const [id, { campaignId, sinceMs }] of this.#taken) {
-      const isSilent = clock.monotonicMs() - sinceMs >= HOST_SILENT_MS;
+    const { isConnected, isRotating, clock } = this.#options;
+    for (const [id, taken] of this.#taken) {
+      if (isRotating(id)) taken.sinceMs = clock.monotonicMs();
+      const isSilent = clock.monotonicMs() - taken.sinceMs >= HOST_SILENT_MS;
       if (isConnected(id) && !isSilent) continue;
       const reason = isSilent ? "no return of its rotation came" : "connection lost during its rotation";
-      await this.#settle(campaignId, id, "offline", reason);
+      await this.#settle(taken.campaignId, id, "offline", reason);
     }
+  }
+
+  /** Hosts whose key went meanwhile have no turn any more: nobody waits for them to the deadline. */
+  async #passOver(campaignId: string): Promise<void> {
+    const accepted = new Set(this.#options.acceptedIds());
+    for (const { id, state } of this.#campaigns.get(campaignId)?.hosts ?? []) {
+      if (accepted.has(id) || (state !== "waiting" && state !== "offline")) continue;
+      await this.#note(campaignId, id, "skipped", "its key is not accepted any more");
+    }
+  }
+
+  #take(campaignId: string, id: string, volumes: readonly string[]): void {
+    const sinceMs = this.#options.clock.monotonicMs();
+    this.#taken.set(id, { campaignId, volumes: new Set(volumes), sinceMs });
   }
 
   /** As many hosts as may begin, to the end of their runs; false when there is nothing to do now. */
@@ -287,6 +291,7 @@ export class Campaigns {
         continue;
       }
       if (!(await this.#claim(campaign.id, id, "waiting"))) break;
+      this.#pushed.add(id);
       const group = volumes.join(",");
       groups.set(group, [...(groups.get(group) ?? []), id]);
       chosen.push(id);
@@ -306,7 +311,7 @@ export class Campaigns {
     const { signal } = this.#closing;
     for await (const event of await this.#options.push(request, signal)) {
       if (event.event === "start") {
-        for (const id of event.offline) await this.#note(campaign.id, id, "offline", "not connected");
+        for (const id of event.offline) await this.#miss(campaign.id, id, "not connected");
       } else if (event.event === "return") {
         await this.#note(
           campaign.id,
@@ -316,9 +321,14 @@ export class Campaigns {
         );
       } else if (event.event === "missing") {
         // it may have begun: what is left is asked for when it is back
-        await this.#note(campaign.id, event.id, "offline", event.reason);
+        await this.#miss(campaign.id, event.id, event.reason);
       }
     }
+  }
+
+  async #miss(campaignId: string, id: string, reason: string): Promise<void> {
+    await this.#note(campaignId, id, "offline", reason);
+    this.#pushed.delete(id);
   }
 
   /** Makes a host one of those that rotate now, if it is still `from` and one more may; false when not. */
@@ -368,19 +378,19 @@ export class Campaigns {
     this.#waking.abort();
   }
 
+  /** Old ones that stay for now are no reason against a campaign that has begun. */
+  async #prune(): Promise<void> {
+    const { store, log } = this.#options;
+    try {
+      const old = await pruneCampaigns(store, [...this.#campaigns.keys()]);
+      for (const id of old) this.#campaigns.delete(id);
+    } catch (error) {
+      log.warn({ err: errorMessage(error) }, "old campaigns cannot be taken out of the store now");
+    }
+  }
+
   async #keep(campaign: CampaignEntry, fact: AuditFact): Promise<void> {
     await this.#options.audit.append(fact, [putCampaign(campaign)]);
     this.#campaigns.set(campaign.id, campaign);
   }
-}
-
-/** What a host said of the volumes that failed, in one line. */
-function reasonOf(data: Json): string {
-  const textOf = (value: Json | undefined) => (typeof value === "string" ? value : JSON.stringify(value ?? ""));
-  const failed = isJsonObject(data)
-    ? Object.entries(data).flatMap(([name, outcome]) =>
-        isJsonObject(outcome) && outcome["result"] !== true ? `${name}: ${textOf(outcome["comment"])}` : [],
-      )
-    : [textOf(data)];
-  return failed.join("; ").replaceAll("\n", " ").slice(0, 500);
 }

@@ -102,13 +102,14 @@ export class Erasures {
       const isSame = before?.luksUuid === known.luksUuid && before.path === known.keyPath;
       if (before?.state === "destroying" || (before?.state === "asked" && before.expires > now && isSame))
         return this.#entry(before);
-      const by = this.#askedBy(id, volume, asked, before);
-      const others = operators.list().filter(({ name }) => name !== by.actor);
-      if (others.length < needed) {
-        throw new ConfigError("no-quorum", `cannot erase for good: it needs ${needed} operators who approve`, {
-          hint: "who asks is none of them; add them with `latchkey operator add`",
+      const count = operators.list().length;
+      if (count <= needed) {
+        const wanting = `it needs ${needed + 1} registered operators, and there are ${count}`;
+        throw new ConfigError("no-quorum", `cannot erase for good: ${wanting}`, {
+          hint: "who asks cannot approve, and erase_approvals others must; add them with `latchkey operator add`",
         });
       }
+      const by = this.#askedBy(id, volume, asked, before);
       const { keyPath: path, luksUuid } = known;
       await this.#assertOfStore(id, path);
       const erasure = asked?.statement.erasure ?? randomBytes(16).toString("hex");
@@ -130,11 +131,10 @@ export class Erasures {
     });
   }
 
-  /** Who asks: as soon as there are operators, one of them, by their signature over this very ask. */
+  /** Who asks: one of the operators, by their signature over this very ask. */
   #askedBy(id: string, volume: string, asked: SignedAsk | undefined, before: ErasureRecord | undefined): Actor {
     const { operators, clock, master } = this.#options;
     if (asked === undefined) {
-      if (operators.list().length === 0) return ROOT;
       throw new AuthError("not-signed", `cannot erase "${volume}" for good: the operator who asks must sign`, {
         hint: "add --operator NAME",
       });

@@ -3,20 +3,21 @@ import type { Hosts } from "../hosts.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import { unknownIds } from "../jobs/named-ids.ts";
 import type { PillarRoom } from "../pillar-room.ts";
-import { Campaigns, type CampaignsOptions } from "./campaigns.ts";
+import type { CampaignsOptions } from "./campaign-options.ts";
+import { Campaigns } from "./campaigns.ts";
+import { isRotation } from "./rotation-return.ts";
 import type { Rotations } from "./rotations.ts";
 import { volumesLeft } from "./volumes-left.ts";
 
 /** The rooms that campaigns lead to. */
 export interface CampaignRooms extends Pick<
   CampaignsOptions,
-  "audit" | "clock" | "events" | "log" | "settleMs" | "store"
+  "acceptedIds" | "audit" | "clock" | "events" | "log" | "settleMs" | "store"
 > {
-  readonly hosts: Pick<Hosts, "grains" | "session">;
+  readonly hosts: Pick<Hosts, "grains" | "session" | "status">;
   readonly jobs: Pick<Jobs, "start">;
   readonly rotations: Pick<Rotations, "list">;
   readonly pillar: Pick<PillarRoom, "compile">;
-  readonly acceptedIds: () => readonly string[];
 }
 
 /** Opens the campaigns over the master's other rooms. */
@@ -32,6 +33,7 @@ export async function openCampaigns(rooms: CampaignRooms): Promise<Campaigns> {
       return { ids, unknown: unknownIds({ kind, expr }, accepted) };
     },
     isConnected: (id) => hosts.session(id) !== undefined,
+    isRotating: (id) => hosts.status([id]).some(({ running }) => running.some(({ fun }) => isRotation(fun))),
     left: async (id, names, since) => {
       const compiled = await pillar.compile(id, grainsOf(id));
       return volumesLeft(compiled, await rotations.list(id), names, since);

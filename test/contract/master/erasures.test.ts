@@ -126,12 +126,15 @@ test("without enough operators a final erase is not even asked for, and the refu
   await provision(one);
   await expect(askUnsigned(one)).rejects.toMatchObject({
     code: "no-quorum",
-    hint: "who asks is none of them; add them with `latchkey operator add`",
+    message: "cannot erase for good: it needs 3 registered operators, and there are 0",
+    hint: "who asks cannot approve, and erase_approvals others must; add them with `latchkey operator add`",
   });
   const ann = await addOperator(one, "ann");
   await addOperator(one, "bob");
   // of two, one asks
   await expect(ask(one, "ann", ann)).rejects.toMatchObject({ code: "no-quorum" });
+  // who has not signed yet hears it before a passphrase is asked for
+  await expect(askUnsigned(one)).rejects.toMatchObject({ code: "no-quorum" });
 });
 
 test("who asks signs it, for this volume and once, and cannot approve it", async () => {

@@ -132,6 +132,23 @@ test.each(["reject", "delete"] as const)(
   },
 );
 
+test("a key whose rejection could not be recorded is shown as barred, and accepted again by its full name alone", async () => {
+  const keys = await load();
+  const session = new FakeSession("web1");
+  await keys.admit("web1", session.peer, "");
+  await act(keys, "accept", "web1");
+  store.fail = "disk full";
+  await expect(act(keys, "reject", "web1")).rejects.toMatchObject({ code: "store-failed" });
+  store.fail = undefined;
+  expect(states(keys)).toEqual(["web1 barred"]);
+  expect(await act(keys, "accept", "web*")).toEqual([]);
+  expect(keys.allows(session)).toBe(false);
+  expect(await act(keys, "accept", "web1")).toMatchObject([{ id: "web1", state: "barred" }]);
+  expect(states(keys)).toEqual(["web1 accepted"]);
+  expect(keys.allows(session)).toBe(true);
+  expect((await recordsOf(store)).at(-1)).toMatchObject({ kind: "key-accepted", data: { before: "barred" } });
+});
+
 test("a cut that fails is told, and the decision is recorded all the same", async () => {
   const keys = await load({
     cut: async () => {
@@ -187,7 +204,7 @@ test("what cannot be stored is not accepted", async () => {
   await keys.admit("web1", one, "");
   store.fail = "disk full";
   await expect(act(keys, "delete", "web1")).rejects.toMatchObject({ code: "store-failed" });
-  expect(states(keys)).toEqual(["web1 accepted"]);
+  expect(states(keys)).toEqual(["web1 barred"]);
 });
 
 test.each(["../x", "a/b", "-x", ".x", "a..b", "", "a b", "a\0", "x".repeat(254)])(

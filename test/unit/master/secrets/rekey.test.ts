@@ -94,15 +94,35 @@ test("host files behind a linked directory are found, and links in a circle end"
 });
 
 test.each([
-  ["out of its root", "../elsewhere.sls"],
-  ["nowhere", "real/gone.sls"],
-])("a link that leads %s is named, and keeps the older identity from being destroyed", async (_where, target) => {
-  writeFileSync(join(base, "elsewhere.sls"), `password: !secret ${await sealed("hunter2")}\n`);
-  symlinkSync(target, join(root, "db.sls"));
+  ["a file", "db.sls", "../elsewhere.sls"],
+  ["a directory", "shared", ".."],
+])(
+  "a link to %s out of the root is named and holds nothing up: no pillar comes from there",
+  async (_, name, target) => {
+    writeFileSync(join(base, "elsewhere.sls"), `password: !secret ${await sealed("hunter2")}\n`);
+    symlinkSync(target, join(root, name));
+    await renewIdentity(desk());
+    const outside = [{ name: `${root}/${name}`, reason: expect.stringContaining("leads out of") }];
+    expect(await rekey(desk())).toMatchObject({ rekeyed: [], failed: [], outside });
+    expect(await lint()).toContainEqual(expect.objectContaining({ kind: "not-understood", file: `${root}/${name}` }));
+    expect((await dropIdentities(desk())).dropped).toHaveLength(1);
+  },
+);
+
+test("a link that leads nowhere, as the lock of an editor does, is no file", async () => {
+  symlinkSync("ann@desk.4711:1700000000", join(root, ".#web.sls"));
+  symlinkSync("real/gone.sls", join(root, "db.sls"));
+  await renewIdentity(desk());
+  expect(await rekey(desk())).toMatchObject({ rekeyed: [], failed: [], outside: [] });
+  expect((await lint()).filter(({ kind }) => kind === "not-understood")).toEqual([]);
+  expect((await dropIdentities(desk())).dropped).toHaveLength(1);
+});
+
+test("a link in a circle is named, and keeps the older identity from being destroyed", async () => {
+  symlinkSync("db.sls", join(root, "db.sls"));
   await renewIdentity(desk());
   const failed = [{ name: `${root}/db.sls`, reason: expect.stringContaining("not understood") }];
   expect(await rekey(desk())).toMatchObject({ rekeyed: [], failed });
-  expect(await lint()).toContainEqual(expect.objectContaining({ kind: "not-understood", file: `${root}/db.sls` }));
   await expect(dropIdentities(desk())).rejects.toThrow(`${root}/db.sls`);
 });
 

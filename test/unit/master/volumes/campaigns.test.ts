@@ -1,8 +1,10 @@
 import { expect, test, vi } from "vitest";
 import type { JobEvent, JobRequest } from "../../../../src/core/control-api.ts";
 import type { CampaignRequest } from "../../../../src/core/volume-api.ts";
+import { HostError } from "../../../../src/core/errors.ts";
 import { EventBus } from "../../../../src/master/events.ts";
 import { MemoryStore } from "../../../../src/master/store/memory.ts";
+import type { Entry, ListOptions } from "../../../../src/master/store/store.ts";
 import { batchSize } from "../../../../src/master/volumes/campaign-record.ts";
 import { Campaigns } from "../../../../src/master/volumes/campaigns.ts";
 import { HandClock, openAudit, quiet, recordsOf } from "../fakes.ts";
@@ -35,15 +37,28 @@ class PausingClock extends HandClock {
   }
 }
 
+class ListedStore extends MemoryStore {
+  isUnreadable = false;
+  override async list(prefix: string, options?: ListOptions): Promise<readonly Entry[]> {
+    if (this.isUnreadable) throw new HostError("store-failed", "cannot read it");
+    return super.list(prefix, options);
+  }
+}
+
 /** A fleet whose hosts rotate at once, fail, or are away. */
 class World {
   readonly clock = new PausingClock();
-  readonly store = new MemoryStore(this.clock);
+  readonly store = new ListedStore(this.clock);
   readonly rotated = new Set<string>();
   readonly away = new Set<string>();
   readonly failing = new Set<string>();
   readonly batches: string[] = [];
+  /** Whose heartbeats list a rotation. */
+  readonly rotating = new Set<string>();
+  readonly deleted = new Set<string>();
   unknown: readonly string[] = [];
+  /** Volumes of a host that has not rotated. */
+  left: readonly string[] = ["data"];
   mostAtOnce = 0;
   #atOnce = 0;
   /** A batch in which the master ends. */
@@ -59,8 +74,10 @@ class World {
       log: quiet,
       clock: this.clock,
       match: () => ({ ids: IDS, unknown: this.unknown }),
+      acceptedIds: () => IDS.filter((id) => !this.deleted.has(id)),
       isConnected: (id) => !this.away.has(id),
-      left: async (id) => (this.rotated.has(id) ? [] : ["data"]),
+      isRotating: (id) => this.rotating.has(id),
+      left: async (id) => (this.rotated.has(id) ? [] : this.left),
       push: async (request) => this.#push(request),
       settleMs: 60_000,
     });
@@ -173,6 +190,52 @@ test("a campaign is taken up again after the master ended in the middle of a bat
   expect(world.batches).toEqual(["web1,web2", "web3,web4", "web5"]);
 });
 
+/** A campaign whose master ended in the middle of the batch of web1 and web2, web2 with its rotation behind it. */
+async function restarted(world: World): Promise<Campaigns> {
+  world.dieIn = "web2";
+  await (await world.open()).start(REQUEST);
+  await until(world, "running", "done running waiting waiting waiting");
+  world.dieIn = undefined;
+  const campaigns = await world.open();
+  campaigns.begin();
+  await expect.poll(() => world.clock.pauses).toBe(1);
+  return campaigns;
+}
+
+test("a return that comes right after a restart of the master counts", async () => {
+  const world = new World();
+  const campaigns = await restarted(world);
+  await campaigns.returned("web2", "volume.rotate", true, { data: { result: true } });
+  expect(world.state()?.hosts).toBe("done done waiting waiting waiting");
+  world.clock.goOn();
+  await until(world, "done", "done done done done done");
+  expect(world.batches).toEqual(["web1,web2", "web3,web4", "web5"]);
+});
+
+test("a failed return that comes right after a restart of the master counts", async () => {
+  const world = new World();
+  const campaigns = await restarted(world);
+  world.rotated.delete("web2");
+  await campaigns.returned("web2", "volume.rotate", false, { data: { result: false, comment: "no room" } });
+  world.clock.goOn();
+  await until(world, "stopped", "done failed waiting waiting waiting");
+  expect(campaigns.list()[0]?.hosts[1]?.reason).toBe("data: no room");
+});
+
+test("a host that still rotates after a restart of the master is waited for, not pushed to once more", async () => {
+  const world = new World();
+  const campaigns = await restarted(world);
+  world.rotated.delete("web2");
+  world.rotating.add("web2");
+  world.clock.goOn();
+  await until(world, "running", "done running done done done");
+  expect(world.batches).toEqual(["web1,web2", "web3", "web4", "web5"]);
+  world.rotating.delete("web2");
+  world.rotated.add("web2");
+  await campaigns.returned("web2", "volume.rotate", true, { data: { result: true } });
+  await until(world, "done", "done done done done done");
+});
+
 test("after a restart no more than a batch is handed out at once to a fleet that comes back together", async () => {
   const world = new World();
   for (const id of IDS) world.away.add(id);
@@ -224,6 +287,96 @@ test("a host that took its work and went away or said nothing more holds nobody 
   world.clock.goOn();
   await until(world, "running", "offline offline offline offline offline");
   expect((await campaigns.work("web3")).volumes).toEqual(["data"]);
+});
+
+test("a host that took its work is waited for as long as it rotates, however long that takes", async () => {
+  const world = new World();
+  for (const id of IDS) world.away.add(id);
+  const campaigns = await world.open();
+  await campaigns.start(REQUEST);
+  await until(world, "running", "offline offline offline offline offline");
+  for (const id of ["web1", "web2"]) {
+    world.away.delete(id);
+    await campaigns.work(id);
+  }
+  world.rotating.add("web1");
+  world.clock.time += 120_000;
+  world.clock.goOn();
+  await until(world, "running", "running offline offline offline offline");
+  // its heartbeat lists nothing for a moment: the count begins anew
+  world.rotating.clear();
+  world.clock.time += 60_000;
+  await campaigns.work("web2");
+  world.away.add("web2");
+  world.clock.goOn();
+  await until(world, "running", "running offline offline offline offline");
+  expect(campaigns.list()[0]?.hosts[1]?.reason).toBe("connection lost during its rotation");
+});
+
+test("each volume that a host returns gives it time for the next", async () => {
+  const world = new World();
+  world.left = ["data", "logs"];
+  for (const id of IDS) world.away.add(id);
+  const campaigns = await world.open();
+  await campaigns.start(REQUEST);
+  await until(world, "running", "offline offline offline offline offline");
+  for (const id of ["web1", "web2"]) {
+    world.away.delete(id);
+    await campaigns.work(id);
+  }
+  world.clock.time += 70_000;
+  await campaigns.returned("web1", "volume.rotate", true, { data: { result: true } });
+  world.clock.time += 70_000;
+  world.clock.goOn();
+  await until(world, "running", "running offline offline offline offline");
+  expect(campaigns.list()[0]?.hosts[1]?.reason).toBe("no return of its rotation came");
+});
+
+test("what fails outside the campaign's volumes does not count against it", async () => {
+  const world = new World();
+  for (const id of IDS) world.away.add(id);
+  const campaigns = await world.open();
+  await campaigns.start(REQUEST);
+  await until(world, "running", "offline offline offline offline offline");
+  world.away.delete("web1");
+  await campaigns.work("web1");
+  const other = { scratch: { result: false, comment: "no room" } };
+  await campaigns.returned("web1", "volume.rotate", false, other);
+  await campaigns.returned("web2", "volume.rotate", false, other);
+  await campaigns.returned("web3", "volume.rotate", false, "no such volume");
+  await until(world, "running", "running offline offline offline offline");
+  await campaigns.returned("web1", "volume.rotate", false, "the pillar is broken");
+  await until(world, "stopped", "failed offline offline offline offline");
+  expect(campaigns.list()[0]?.hosts[0]?.reason).toBe("the pillar is broken");
+});
+
+test("a host whose key is deleted in the middle of it is passed over", async () => {
+  const world = new World();
+  for (const id of ["web2", "web4", "web5"]) world.away.add(id);
+  await (await world.open()).start(REQUEST);
+  await until(world, "running", "done offline done offline offline");
+  world.deleted.add("web2").add("web4").add("web5");
+  world.clock.goOn();
+  await until(world, "done", "done skipped done skipped skipped");
+  expect(world.campaigns?.list()[0]?.hosts[1]?.reason).toBe("its key is not accepted any more");
+});
+
+test("a campaign goes on when older ones cannot be taken out of the store", async () => {
+  const world = new World();
+  const campaigns = await world.open();
+  const start = async () => {
+    world.rotated.clear();
+    world.clock.time += 1000;
+    await campaigns.start(REQUEST);
+    await until(world, "done", "done done done done done");
+  };
+  for (let count = 0; count < 10; count += 1) await start();
+  world.store.isUnreadable = true;
+  await start();
+  world.store.isUnreadable = false;
+  expect(campaigns.list()).toHaveLength(11);
+  await start();
+  expect(campaigns.list()).toHaveLength(10);
 });
 
 test("a rotation that a host goes on with by itself counts; another's gives it its turn", async () => {

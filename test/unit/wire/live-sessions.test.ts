@@ -1,0 +1,91 @@
+import { beforeEach, expect, test } from "vitest";
+import { generateIdentity } from "../../../src/core/identity.ts";
+import { Channel } from "../../../src/wire/channel.ts";
+import { decodeFrame } from "../../../src/wire/frames.ts";
+import { CROWD_OF_MINION, MAX_SESSIONS_OF_MINION, PROBE_AFTER_MS } from "../../../src/wire/limits.ts";
+import { LiveSession, type SessionHost } from "../../../src/wire/live-session.ts";
+import { LiveSessions } from "../../../src/wire/live-sessions.ts";
+import { encodeRequest } from "../../../src/wire/packets.ts";
+import { RequestBudget } from "../../../src/wire/request-budget.ts";
+import { HandClock } from "../master/fakes.ts";
+
+const peer = generateIdentity().public;
+const route = Buffer.from("route");
+let clock: HandClock;
+let sessions: LiveSessions;
+let host: SessionHost;
+let next: number;
+beforeEach(() => {
+  clock = new HandClock();
+  sessions = new LiveSessions();
+  next = 0;
+  host = {
+    handlers: { admit: async () => "accept", request: async () => Promise.reject(new Error("none")), opened, closed },
+    budget: new RequestBudget(clock),
+    now: () => clock.now(),
+    monotonicMs: () => clock.monotonicMs(),
+    send: async () => Promise.resolve(true),
+    dropped: () => {},
+    report: () => {},
+    ended: (session) => sessions.remove(session),
+  };
+});
+const opened = () => {};
+const closed = () => {};
+
+/** A session of web1, and its peer's word that it is there: an agent's first is a hello. */
+function make() {
+  next += 1;
+  const wireId = String(next).padStart(16, "0");
+  const key = () => Buffer.alloc(32, next);
+  const channel = new Channel(wireId, { send: key(), receive: key() });
+  const theirs = new Channel(wireId, { send: key(), receive: key() });
+  const facts = { sessionId: next, minionId: "web1", peer, address: "", route, handshakeHash: Buffer.alloc(32) };
+  const session = new LiveSession(host, { ...facts, channel });
+  const speak = (role: "agent" | "call") => {
+    const hello = { version: "1", bootId: "b", role, grains: {}, lastSeq: 0 };
+    const frame = decodeFrame(theirs.seal(encodeRequest(1, "hello", hello)));
+    if (typeof frame === "string" || frame.kind !== "data") throw new Error("no data frame");
+    session.receive(route, frame);
+  };
+  return { session, speak };
+}
+function add() {
+  const made = make();
+  return { ...made, isIn: sessions.add(made.session) };
+}
+const live = () => sessions.of("web1").map(({ sessionId }) => sessionId);
+
+test("sessions that speak all stay, however many more than the usual number they are", () => {
+  const all = Array.from({ length: CROWD_OF_MINION + 4 }, add);
+  expect(all.every(({ isIn }) => isIn)).toBe(true);
+  expect(live()).toHaveLength(CROWD_OF_MINION + 4);
+});
+
+test("a further one ends the one that is silent for longest, if it is silent for long; never an agent's", () => {
+  const agent = add();
+  agent.speak("agent");
+  const calls = Array.from({ length: CROWD_OF_MINION - 1 }, add);
+  clock.time += 1000;
+  for (const { speak } of calls.slice(0, 2)) speak("call");
+  clock.time += PROBE_AFTER_MS;
+  for (const { speak } of calls.slice(4)) speak("call");
+  add();
+  // the third has been silent since it began, as the fourth; the first two spoke since, the rest just now
+  expect(live()).toEqual([1, 2, 3, 5, 6, 7, 8, 9]);
+  add();
+  expect(live()).toEqual([1, 2, 3, 6, 7, 8, 9, 10]);
+  add();
+  // exactly as silent as a session may be
+  expect(live()).toEqual([1, 2, 3, 6, 7, 8, 9, 10, 11]);
+});
+
+test("beyond the hard bound a further one is turned away while all others speak", () => {
+  const all = Array.from({ length: MAX_SESSIONS_OF_MINION }, add);
+  expect(add().isIn).toBe(false);
+  clock.time += PROBE_AFTER_MS + 1;
+  for (const { speak } of all.slice(1)) speak("call");
+  expect(add().isIn).toBe(true);
+  expect(live()).toHaveLength(MAX_SESSIONS_OF_MINION);
+  expect(live()).not.toContain(1);
+});
