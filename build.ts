@@ -41,7 +41,7 @@ const addonAtFirstUse: Plugin = {
     bundling.onResolve({ filter: /^zeromq$/ }, ({ path }) => ({ path, namespace: "addon" }));
     bundling.onLoad({ filter: /.*/, namespace: "addon" }, () => ({
       contents: `let loaded;
-const load = () => (loaded ??= require("node:module").createRequire(process.argv[1])("zeromq"));
+const load = () => (loaded ??= require("node:module").createRequire(require("node:path").resolve(process.argv[1]))("zeromq"));
 module.exports = { ${["Dealer", "Publisher", "Reply", "Router", "Subscriber"].map((name) => `get ${name}() { return load().${name}; }`).join(", ")} };`,
       loader: "js",
     }));
