@@ -162,7 +162,7 @@ test("I9: a service of latchkey-volumes.target starts after the volume is mounte
   await host.run("systemctl is-active dependent.service");
   const lines = host.console.lines.slice(bootMark);
   const nth = (pattern: RegExp) => lines.findIndex(({ text }) => pattern.test(text));
-  const mounted = nth(/EXT4-fs \(dm-\d+\): mounted|Mounted srv-data\.mount|startup states done/u);
+  const mounted = nth(/EXT4-fs \(dm-\d+\): mounted|Mounted srv-data\.mount|"state":"mount\.mounted".*exit 0/u);
   expect(mounted).toBeGreaterThanOrEqual(0);
   expect(nth(/Starting dependent\.service/u)).toBeGreaterThan(mounted);
   await host.run("rm /run/latchkey/volumes-ready; systemctl stop latchkey-volumes.target dependent.service");
