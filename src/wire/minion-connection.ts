@@ -1,4 +1,4 @@
-import { TransportError } from "../core/errors.ts";
+import { errorMessage, TransportError } from "../core/errors.ts";
 import { fingerprint, type PublicIdentity } from "../core/identity.ts";
 import { acceptancePollMs, backoffMs } from "./backoff.ts";
 import { Drops } from "./drop-counters.ts";
@@ -129,7 +129,7 @@ class Connection implements MasterConnection {
     let at = 0;
     while (!signal.aborted) {
       const address = masters[at % masters.length] ?? masters[0];
-      const end = await this.#attempt(address);
+      const end = await this.#tried(address);
       if (end.kind !== "lost") at += 1;
       const round = at % masters.length === 0;
       if (!signal.aborted) await this.#pause(address, end, round);
@@ -182,7 +182,22 @@ class Connection implements MasterConnection {
         this.#session?.receive(packet);
       },
     });
-    const end = await link.run(this.#stop.signal);
+    return this.#over(await link.run(this.#stop.signal));
+  }
+
+  /** An attempt. One that fails by a mistake of ours is told of and made again, like any other: a minion never gives up. */
+  async #tried(address: MasterAddress): Promise<LinkEnd> {
+    try {
+      return await this.#attempt(address);
+    } catch (error) {
+      this.#options.report("an attempt to connect failed", error);
+      return this.#over({ kind: "unreachable", reason: errorMessage(error) });
+    }
+  }
+
+  /** Whatever session there was has ended. */
+  #over(end: LinkEnd): LinkEnd {
+    const { clock } = this.#options;
     if (this.#session) {
       if (this.#greetedAt !== undefined && clock.monotonicMs() - this.#greetedAt >= STEADY_MS) this.#failures = 0;
       this.#greetedAt = undefined;

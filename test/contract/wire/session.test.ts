@@ -255,3 +255,20 @@ test("a taken port is a clear error", async () => {
   await expect(startMaster(master.identity, [0, returnPort])).rejects.toMatchObject({ code: "cannot-bind" });
   await expect(startMaster(master.identity, [publishPort, 0])).rejects.toMatchObject({ code: "cannot-bind" });
 });
+
+test("an attempt to connect that fails by a mistake of ours is made again: a minion never gives up", async () => {
+  const master = await startMaster();
+  const { connection, states } = startMinion(master.endpoint);
+  const push = states.push.bind(states);
+  let failures = 0;
+  states.push = (...more) => {
+    if (failures === 0 && more.some(({ kind }) => kind === "connected")) {
+      failures += 1;
+      throw new Error("a mistake of ours");
+    }
+    return push(...more);
+  };
+  await connection.ready(AbortSignal.timeout(30_000));
+  expect(failures).toBe(1);
+  expect(await connection.request("pillar", {})).toEqual({ pillar: { for: "web1.example" } });
+});
