@@ -101,12 +101,14 @@ test("I9: a mount that another one covers is not up: it is named, and what depen
   expect(services.running).toEqual(["app"]);
 });
 
-test("I9: a mount that would cover another one is refused", async () => {
+test("I9: a mount that would cover another disk's is refused", async () => {
   expect((await command("volume.stop")).retcode).toBe(0);
+  const inside = await machine.disk(16);
+  await machine.sh("mkfs.ext4", "-q", inside);
   await machine.sh("mkdir", "--parents", inner);
-  await machine.sh("mount", "-t", "tmpfs", "inside", inner);
+  await machine.sh("mount", "-t", "ext4", inside, inner);
   const { text } = await command("volume.start", ["data"]);
-  expect(text).toContain(`it would cover inside, which is mounted on "${inner}"`);
+  expect(text).toContain(`it would cover ${inside}, which is mounted on "${inner}"`);
   await machine.sh("umount", inner);
   expect((await command("volume.start")).retcode).toBe(0);
 });

@@ -129,6 +129,7 @@ describe("I5: the key is nowhere on the host or in what the master says", () => 
     );
     const holder = async () =>
       (await host.run("systemctl show --property=MainPID --value holder.service")).stdout.trim();
+    await waitUntil("the holder is there", async () => (await holder()) !== "0", 30_000, 1000);
     await waitUntil("the holder holds it", async () => (await copyFinds(await holder(), planted)) > 0, 30_000, 1000);
     appendFileSync(scene.master.logPath, `${base64}\n`);
     writeFileSync(join(scene.master.stateDirectory, "plant"), `xy${hex.toUpperCase()}`);
