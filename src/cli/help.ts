@@ -47,8 +47,8 @@ Examples:
 A minion's key waits (pending) until it is accepted. Compare its fingerprint with what the host's own log shows before
 you accept it: an accepted key may lease the secrets that the host's pillar names.
 "denied" is another key that asked for an id already taken: a reinstalled host, or somebody else.
-"barred" is an accepted key whose rejection or deletion could not be recorded: it is refused until the master stops, or until
-it is accepted by its full name.
+"barred" is an accepted key whose rejection or deletion could not be recorded: it is refused until the master
+stops, or until it is accepted by its full name.
 
 Examples:
   latchkey keys list pending
