@@ -9,7 +9,7 @@ import { makeScratch } from "../../lab/scratch.ts";
 import { umlEnvironment, umlExtraPackages } from "../../lab/uml-environment.ts";
 import { showOutput } from "../tiers.ts";
 
-const DEADLINE_MS = 2_400_000;
+const DEADLINE_MS = 3_000_000;
 const GUEST_MEMORY = "2048M";
 
 /** How to start a guest kernel whose first process is guest-init.sh. `exchange` is the one directory that it may write to. */

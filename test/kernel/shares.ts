@@ -4,22 +4,31 @@ import { PROJECT } from "../../lab/place.ts";
 
 /** Seconds in a guest of the files that take long, as measured; they only balance the guests against each other. */
 const SECONDS: Readonly<Record<string, number>> = {
-  "kill-matrix-master": 200,
-  "kill-matrix-minion": 140,
-  "volume-stack-removal": 200,
-  rotate: 150,
-  grow: 90,
-  identity: 70,
-  "volume-stack": 70,
-  "volume-stack-trouble": 70,
-  protect: 70,
-  reencrypt: 70,
-  "volume-commands": 60,
-  "slow-slots": 55,
-  recovery: 50,
-  "rotate-resume": 50,
+  "volume-stack-removal": 500,
+  "kill-matrix-master": 470,
+  "kill-matrix-minion": 470,
+  grow: 390,
+  rotate: 300,
+  "volume-stack-trouble": 290,
+  "volume-commands": 250,
+  "power-cut": 240,
+  protect: 210,
+  "volume-stack": 200,
+  recovery: 195,
+  keys: 190,
+  identity: 190,
+  "half-formatted": 190,
+  reencrypt: 180,
+  "rotate-resume": 165,
+  "slow-slots": 165,
+  "volume-life": 155,
+  teardown: 135,
+  btrfs: 115,
+  nested: 85,
+  volume: 80,
+  inspect: 75,
 };
-const OTHER_SECONDS = 35;
+const OTHER_SECONDS = 50;
 
 const secondsOf = (file: string): number => SECONDS[/([^/]+)\.test\.ts$/u.exec(file)?.[1] ?? ""] ?? OTHER_SECONDS;
 
