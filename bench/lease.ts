@@ -14,11 +14,11 @@ const SECONDS = 4;
 const WARM_LEASES = 500;
 const IDLE_MS = 20_000;
 
-/** A release policy that looks at host, network, budget and liveness before it says yes. */
+/** A release policy that looks at host, network, number of leases and liveness before it says yes. */
 const RELEASE = `rules:
   - name: disks at home
     match: { hosts: ['sim-*', 'first-lease'], secrets: password, networks: [127.0.0.0/8], validator: 'instance.name != "" && request.leasesInDay < 100000000' }
-    require: { liveness: 10m, budget_per_day: 100000000 }
+    require: { liveness: 10m }
 `;
 
 interface Throughput {
