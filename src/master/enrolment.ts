@@ -10,7 +10,7 @@ import type { EventBus } from "./events.ts";
 import { type Actor, MASTER, ROOT } from "./audit/actor.ts";
 import type { AuditLog } from "./audit/audit-log.ts";
 import { type KeyRecord, holdsKeys, keyRecordSchema, newKeyRecord, toKeyEntry } from "./key-record.ts";
-import { Lane } from "./lane.ts";
+import { Lane } from "../core/lane.ts";
 import { decodeRecord, putRecord } from "./store/record.ts";
 import type { Change, Store } from "./store/store.ts";
 

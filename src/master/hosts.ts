@@ -5,7 +5,7 @@ import type { JsonObject } from "../core/json.ts";
 import type { PeerSession } from "../wire/endpoints.ts";
 import type { Request } from "../wire/messages.ts";
 import { HOSTS, type HostRecord, hostRecordSchema } from "./host-record.ts";
-import { Lane } from "./lane.ts";
+import { Lane } from "../core/lane.ts";
 import { decodeRecord, putRecord } from "./store/record.ts";
 import type { Change, Store, WriteResult } from "./store/store.ts";
 

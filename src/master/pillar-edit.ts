@@ -13,7 +13,7 @@ import {
 } from "../pillar/edit-text.ts";
 import { plainKeyMaterial } from "../pillar/plain-key-material.ts";
 import { configErrorAt } from "../sls/located-error.ts";
-import { Lane } from "./lane.ts";
+import { Lane } from "../core/lane.ts";
 import { readHostFile, replaceHostFile } from "./pillar-edit-file.ts";
 import type { Secrets } from "./secrets.ts";
 

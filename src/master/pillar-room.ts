@@ -13,7 +13,7 @@ import type { AuditLog } from "./audit/audit-log.ts";
 import { parseBody } from "./api/answer.ts";
 import type { MasterConfig } from "./config.ts";
 import { IdentityRing } from "./identity-ring.ts";
-import { Lane } from "./lane.ts";
+import { Lane } from "../core/lane.ts";
 import type { ResolvedSecret } from "./leases/leases-options.ts";
 import { createPillarEditor } from "./pillar-edit.ts";
 import type { SecretVersions } from "./secret-versions.ts";

@@ -9,7 +9,7 @@ import type { MasterEndpoint, PeerSession } from "../../wire/endpoints.ts";
 import type { Job, Request, Response } from "../../wire/messages.ts";
 import type { EventBus } from "../events.ts";
 import type { Hosts } from "../hosts.ts";
-import { Lane } from "../lane.ts";
+import { Lane } from "../../core/lane.ts";
 import type { NotePush } from "../release/pushes.ts";
 import { decodeRecord, putRecord } from "../store/record.ts";
 import type { Store } from "../store/store.ts";

@@ -15,7 +15,7 @@ import { decodeRecord, putRecord } from "../store/record.ts";
 import type { Change } from "../store/store.ts";
 import { CANARY_DECISION, makeCanary } from "./canary.ts";
 import { denied, type LeaseDecision, type LeaseFacts, NO_POLICY } from "./decision.ts";
-import { KeyedLanes } from "./keyed-lanes.ts";
+import { KeyedLanes } from "../../core/keyed-lanes.ts";
 import {
   leaseFact,
   leaseKey,

@@ -7,7 +7,7 @@ import type { IdentityDropped, IdentityFacts } from "../../core/secrets-api.ts";
 import { sealedPlaces } from "../../pillar/sealed-places.ts";
 import { addAgeIdentity, dropOlderIdentities, type IdentityChange, isLocked } from "../age-identity-file.ts";
 import { type IdentityRing, newestOf } from "../identity-ring.ts";
-import type { Lane } from "../lane.ts";
+import type { Lane } from "../../core/lane.ts";
 import { readHostFile } from "../pillar-edit-file.ts";
 import { copyOf } from "../secret-cache.ts";
 import type { SecretVersions } from "../secret-versions.ts";

@@ -10,7 +10,7 @@ import type { Secret } from "../../core/secret.ts";
 import type { RekeyReport } from "../../core/secrets-api.ts";
 import { replaceSealed, sealedPlaces } from "../../pillar/sealed-places.ts";
 import { newestOf } from "../identity-ring.ts";
-import type { Lane } from "../lane.ts";
+import type { Lane } from "../../core/lane.ts";
 import { readHostFile, replaceHostFile } from "../pillar-edit-file.ts";
 import type { Headers, SealedHeader } from "../volumes/headers.ts";
 import { type SecretVersions, type StoredVersion, versionSchema } from "../secret-versions.ts";

@@ -10,7 +10,7 @@ import type { Secret } from "../../core/secret.ts";
 import type { CompiledPillar } from "../../pillar/compile.ts";
 import { parseBody } from "../api/answer.ts";
 import type { IdentityRing } from "../identity-ring.ts";
-import { Lane } from "../lane.ts";
+import { Lane } from "../../core/lane.ts";
 import type { Secrets } from "../secrets.ts";
 import { putRecord } from "../store/record.ts";
 import type { Store } from "../store/store.ts";

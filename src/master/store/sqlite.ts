@@ -1,6 +1,7 @@
 import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { backup, DatabaseSync, type StatementSync } from "node:sqlite";
+import { setTimeout } from "node:timers/promises";
 import { type Clock, systemClock } from "../../core/clock.ts";
 import { errorMessage, HostError } from "../../core/errors.ts";
 import { assertIntact } from "./intact.ts";
@@ -26,6 +27,9 @@ interface Waiting {
 
 const PAGE_BYTES = 4096;
 const SWEEP_ROWS = 500;
+/** Result code of success (https://www.sqlite.org/rescode.html). */
+const SQLITE_OK = 0;
+const COPY_ATTEMPTS = 100;
 const LIST = "select key, value, revision from entries where key >= ?";
 const LIST_ALL = "select key, value, revision, expires_at from entries where key >= ?";
 // length() of a blob reads where its row begins, none of its pages
@@ -149,11 +153,25 @@ export class SqliteStore implements Store {
     try {
       // on this connection: the lock lets no other in. Pages that are written meanwhile are copied anew
       // (https://www.sqlite.org/c3ref/backup_finish.html)
-      await backup(this.#db, file);
+      await this.#copyPages(file);
     } catch (error) {
       throw new HostError("backup-failed", `cannot copy the store: ${errorMessage(error)}`, { cause: error });
     }
     await assertIntact(file);
+  }
+
+  /** A first step that meets a transaction copies nothing, and ends the copy with the error code of success: again then. */
+  async #copyPages(file: string): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await backup(this.#db, file);
+        return;
+      } catch (error) {
+        const isBusy = error instanceof Error && "errcode" in error && error.errcode === SQLITE_OK;
+        if (!isBusy || attempt >= COPY_ATTEMPTS || this.#closed) throw error;
+        await setTimeout(attempt);
+      }
+    }
   }
 
   async close(): Promise<void> {

@@ -4,7 +4,7 @@ import { ConfigError, errorMessage } from "../../core/errors.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../core/json.ts";
 import type { CampaignEntry, CampaignHost, CampaignRequest } from "../../core/volume-api.ts";
 import { MASTER, ROOT } from "../audit/actor.ts";
-import { Lane } from "../lane.ts";
+import { Lane } from "../../core/lane.ts";
 import type { CampaignsOptions } from "./campaign-options.ts";
 import {
   batchSize,

@@ -10,7 +10,7 @@ import type { ErasureEntry, StuckErasure } from "../../core/volume-api.ts";
 import type { CompiledPillar } from "../../pillar/compile.ts";
 import { type Actor, ROOT } from "../audit/actor.ts";
 import type { EventBus } from "../events.ts";
-import { Lane } from "../lane.ts";
+import { Lane } from "../../core/lane.ts";
 import type { Operators } from "../release/operators.ts";
 import type { SecretVersions } from "../secret-versions.ts";
 import { decodeRecord, putRecord } from "../store/record.ts";

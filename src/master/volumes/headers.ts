@@ -9,7 +9,7 @@ import { findLuksToken } from "../../states/devices/luks-token.ts";
 import type { Actor } from "../audit/actor.ts";
 import type { AuditLog } from "../audit/audit-log.ts";
 import type { EventBus } from "../events.ts";
-import { KeyedLanes } from "../leases/keyed-lanes.ts";
+import { KeyedLanes } from "../../core/keyed-lanes.ts";
 import type { Store } from "../store/store.ts";
 import { headersToKeep } from "./header-keep.ts";
 import { findOpeningVersion } from "./header-proof.ts";

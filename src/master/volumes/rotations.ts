@@ -9,7 +9,7 @@ import type { Request, Response } from "../../wire/messages.ts";
 import { verifyRotation } from "../../wire/rotation-signature.ts";
 import type { AuditLog } from "../audit/audit-log.ts";
 import type { EventBus } from "../events.ts";
-import { KeyedLanes } from "../leases/keyed-lanes.ts";
+import { KeyedLanes } from "../../core/keyed-lanes.ts";
 import { currentOf, isOfStore, type ListedVersion, type SecretVersions } from "../secret-versions.ts";
 import { decodeRecord, putRecord } from "../store/record.ts";
 import type { Store } from "../store/store.ts";

@@ -3,7 +3,7 @@ import type { FailingVolume } from "../../core/control-api.ts";
 import { z } from "../../core/schema.ts";
 import { type VolumeProblem, type VolumeReport, volumeReportSchema } from "../../core/volume-report.ts";
 import type { VolumeEntry } from "../../core/volume-api.ts";
-import { Lane } from "../lane.ts";
+import { Lane } from "../../core/lane.ts";
 import { decodeRecord, putRecord } from "../store/record.ts";
 import type { Store } from "../store/store.ts";
 

@@ -1,5 +1,6 @@
 import { sha256 } from "../../core/crypto/hash.ts";
 import { HostError, ProtocolError } from "../../core/errors.ts";
+import { KeyedLanes } from "../../core/keyed-lanes.ts";
 import {
   type EscrowedHeader,
   HEADER_CHUNK_BYTES,
@@ -28,6 +29,9 @@ export interface Escrowed {
 /** Commands of operators that make keyslots: what is new in the header then is meant to be there. */
 const VOUCHING: ReadonlySet<HeaderReason> = new Set(["provision", "reencrypt", "add-recovery", "rescue", "operator"]);
 
+/** The master takes in one upload a volume: a second one would cut the first off. */
+const uploads = new KeyedLanes();
+
 /**
  * Backs a volume's LUKS header up to the master, which keeps it encrypted: to be called after every change of keyslots.
  * Resolves when it is on the master's disk and was read back there; these very bytes are kept once. Cut off at any point,
@@ -35,7 +39,11 @@ const VOUCHING: ReadonlySet<HeaderReason> = new Set(["provision", "reencrypt", "
  * `header-too-big`, TransportError when the master cannot be reached, AuthError when it refuses.
  */
 export async function escrowHeader(given: VolumeContext, reason: HeaderReason): Promise<Escrowed> {
-  const context = given.at("luks");
+  const place = `${given.machine.config.stateDir} ${given.volume.name}`;
+  return uploads.run(place, async () => escrow(given.at("luks"), reason));
+}
+
+async function escrow(context: VolumeContext, reason: HeaderReason): Promise<Escrowed> {
   const { volume, host } = context;
   const { encrypted = "" } = await volumePlaces(host, volume);
   const device = await tryDevice(host, encrypted);

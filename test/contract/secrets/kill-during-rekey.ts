@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { systemClock } from "../../../src/core/clock.ts";
 import { loadAgeIdentity } from "../../../src/master/age-identity-file.ts";
-import { Lane } from "../../../src/master/lane.ts";
+import { Lane } from "../../../src/core/lane.ts";
 import { createLogger } from "../../../src/core/log.ts";
 import { EventBus } from "../../../src/master/events.ts";
 import { openSecrets } from "../../../src/master/secrets.ts";

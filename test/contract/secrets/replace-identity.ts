@@ -4,7 +4,7 @@ import { systemClock } from "../../../src/core/clock.ts";
 import { Secret } from "../../../src/core/secret.ts";
 import { loadAgeIdentity } from "../../../src/master/age-identity-file.ts";
 import { IdentityRing } from "../../../src/master/identity-ring.ts";
-import { Lane } from "../../../src/master/lane.ts";
+import { Lane } from "../../../src/core/lane.ts";
 import { openSecrets } from "../../../src/master/secrets.ts";
 import { dropIdentities, renewIdentity } from "../../../src/master/secrets/identity.ts";
 import { rekey } from "../../../src/master/secrets/rekey.ts";

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { generateAgeIdentityFile, parseAgeIdentityFile } from "../../../../src/core/age-identity.ts";
 import { encryptAge } from "../../../../src/core/age.ts";
 import { systemClock } from "../../../../src/core/clock.ts";
-import { Lane } from "../../../../src/master/lane.ts";
+import { Lane } from "../../../../src/core/lane.ts";
 import { openSecrets, type Secrets } from "../../../../src/master/secrets.ts";
 import { importSecret } from "../../../../src/master/secrets/import.ts";
 import { lintPillar } from "../../../../src/master/secrets/lint.ts";

@@ -8,7 +8,7 @@ import { encryptAge } from "../../../../src/core/age.ts";
 import { systemClock } from "../../../../src/core/clock.ts";
 import { loadAgeIdentity } from "../../../../src/master/age-identity-file.ts";
 import { IdentityRing } from "../../../../src/master/identity-ring.ts";
-import { Lane } from "../../../../src/master/lane.ts";
+import { Lane } from "../../../../src/core/lane.ts";
 import { openSecrets, type Secrets } from "../../../../src/master/secrets.ts";
 import { dropIdentities, renewIdentity } from "../../../../src/master/secrets/identity.ts";
 import { lintPillar } from "../../../../src/master/secrets/lint.ts";

@@ -1,4 +1,4 @@
-import { Lane } from "../lane.ts";
+import { Lane } from "./lane.ts";
 
 /** Tasks of one name run one after the other, in the order they came; those of different names side by side. */
 export class KeyedLanes {
