@@ -275,6 +275,19 @@ describe("store: sqlite on its disk", () => {
     await copy.close();
   });
 
+  test("a copy whose first steps meet a long transaction begins again", async () => {
+    const store = new SqliteStore(path());
+    await store.write([put("n/a", "0")]);
+    for (const round of [1, 2, 3, 4]) {
+      const file = join(directory, `copy-${round}.db`);
+      const rows = Array.from({ length: 5000 }, (_, n) => put(`x/${n}`, String(round)));
+      // committed when the copy's first step is under way on its thread
+      const [copied] = await Promise.allSettled([store.copyTo(file), store.write(rows)]);
+      expect(copied).toMatchObject({ status: "fulfilled" });
+    }
+    await store.close();
+  });
+
   test("a copy that does not read back whole is told of", async () => {
     const { assertIntact } = await import("../../src/master/store/intact.ts");
     const { writeFileSync } = await import("node:fs");
