@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { pbkdf2 } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Clock } from "../../src/core/clock.ts";
 import { MemoryStore } from "../../src/master/store/memory.ts";
@@ -277,12 +279,13 @@ describe("store: sqlite on its disk", () => {
 
   test("a copy whose first steps meet a long transaction begins again", async () => {
     const store = new SqliteStore(path());
-    await store.write([put("n/a", "0")]);
-    for (const round of [1, 2, 3, 4]) {
+    const derive = promisify(pbkdf2);
+    for (const round of [1, 2, 3, 4, 5, 6]) {
       const file = join(directory, `copy-${round}.db`);
-      const rows = Array.from({ length: 5000 }, (_, n) => put(`x/${n}`, String(round)));
-      // committed when the copy's first step is under way on its thread
-      const [copied] = await Promise.allSettled([store.copyTo(file), store.write(rows)]);
+      const rows = Array.from({ length: 10_000 }, (_, n) => put(`x/${n}`, String(round)));
+      // every thread is taken when the copy begins: its first step comes in the middle of the transaction
+      const taken = Array.from({ length: 4 }, async () => derive("", "", 20_000 * round, 32, "sha256"));
+      const [copied] = await Promise.allSettled([store.copyTo(file), store.write(rows), ...taken]);
       expect(copied).toMatchObject({ status: "fulfilled" });
     }
     await store.close();
