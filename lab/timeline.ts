@@ -32,7 +32,8 @@ export function timelineOf(
   const on = ofBoot.find(({ source, text }) => source === "lab" && text === "power on")?.at ?? ofBoot[0]?.at ?? 0;
   return moments.map(({ label, pattern }) => {
     const line = [...happenings, ...ofBoot].find(({ text }) => pattern.test(text));
-    return { label, afterMs: line === undefined ? undefined : line.at - on };
+    // the kernel's own account of its start is some ten milliseconds coarse
+    return { label, afterMs: line === undefined ? undefined : Math.max(0, line.at - on) };
   });
 }
 
