@@ -88,6 +88,19 @@ const prove = async ({ client }: Rig, id = "web1") =>
   client.request<HeaderProof>("POST", "/v1/headers/prove", { id, volume: "data" });
 
 describe.skipIf(lacks("cryptsetup"))("headers that cryptsetup made", () => {
+  test("two backups of one header at the same time: both end well, and one version is kept", async () => {
+    const one = await up();
+    const minion = await connect(one);
+    (await format(minion)).fill(0);
+    const { context } = contextOf(minion);
+    const both = await Promise.allSettled([escrowHeader(context, "check"), escrowHeader(context, "provision")]);
+    expect(both).toMatchObject([
+      { status: "fulfilled", value: { version: 1, isNew: true } },
+      { status: "fulfilled", value: { version: 1, isNew: false } },
+    ]);
+    expect(await headersOf(one)).toHaveLength(1);
+  });
+
   test("a header goes into escrow: every step, encrypted, recorded, proven by the master alone, and back as it was", async () => {
     const one = await up();
     const minion = await connect(one);
