@@ -3,6 +3,7 @@ import type { KeyAction, KeyEntry, KeyState } from "../core/control-api.ts";
 import { errorMessage } from "../core/errors.ts";
 import { fingerprint, type PublicIdentity } from "../core/identity.ts";
 import { MINION_ID } from "../core/ids.ts";
+import { Lane } from "../core/lane.ts";
 import type { Logger } from "../core/log.ts";
 import type { Admission, PeerSession } from "../wire/endpoints.ts";
 import { globMatcher } from "../sls/glob.ts";
@@ -10,7 +11,6 @@ import type { EventBus } from "./events.ts";
 import { type Actor, MASTER, ROOT } from "./audit/actor.ts";
 import type { AuditLog } from "./audit/audit-log.ts";
 import { type KeyRecord, holdsKeys, keyRecordSchema, newKeyRecord, toKeyEntry } from "./key-record.ts";
-import { Lane } from "../core/lane.ts";
 import { decodeRecord, putRecord } from "./store/record.ts";
 import type { Change, Store } from "./store/store.ts";
 

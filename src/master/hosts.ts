@@ -2,10 +2,10 @@ import { isDeepStrictEqual } from "node:util";
 import { type Clock, systemClock } from "../core/clock.ts";
 import type { LastHighstate, MinionStatus } from "../core/control-api.ts";
 import type { JsonObject } from "../core/json.ts";
+import { Lane } from "../core/lane.ts";
 import type { PeerSession } from "../wire/endpoints.ts";
 import type { Request } from "../wire/messages.ts";
 import { HOSTS, type HostRecord, hostRecordSchema } from "./host-record.ts";
-import { Lane } from "../core/lane.ts";
 import { decodeRecord, putRecord } from "./store/record.ts";
 import type { Change, Store, WriteResult } from "./store/store.ts";
 

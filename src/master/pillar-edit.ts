@@ -1,6 +1,7 @@
 import { encryptAge } from "../core/age.ts";
 import type { PillarSource, PillarUpdate, PillarUpdated } from "../core/control-api.ts";
 import { ConfigError, ProtocolError } from "../core/errors.ts";
+import { Lane } from "../core/lane.ts";
 import { Secret } from "../core/secret.ts";
 import { type CompiledPillar, hostFilePath } from "../pillar/compile.ts";
 import {
@@ -13,7 +14,6 @@ import {
 } from "../pillar/edit-text.ts";
 import { plainKeyMaterial } from "../pillar/plain-key-material.ts";
 import { configErrorAt } from "../sls/located-error.ts";
-import { Lane } from "../core/lane.ts";
 import { readHostFile, replaceHostFile } from "./pillar-edit-file.ts";
 import type { Secrets } from "./secrets.ts";
 

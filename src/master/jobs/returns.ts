@@ -1,10 +1,10 @@
 import { type Clock, systemClock } from "../../core/clock.ts";
 import type { JsonObject } from "../../core/json.ts";
+import { KeyedLanes } from "../../core/keyed-lanes.ts";
 import type { Logger } from "../../core/log.ts";
 import type { Request } from "../../wire/messages.ts";
 import type { EventBus } from "../events.ts";
 import type { Hosts } from "../hosts.ts";
-import { KeyedLanes } from "../../core/keyed-lanes.ts";
 import { decodeRecord, putRecord } from "../store/record.ts";
 import type { Change, Size, Store } from "../store/store.ts";
 import { type JobRecord, jobKey, jobRecordSchema, ownReturnKey, type ReturnRecord, returnKey } from "./job-record.ts";

@@ -5,6 +5,7 @@ import { sealSecret } from "../../core/crypto/sealed-secret.ts";
 import { AuthError, errorMessage } from "../../core/errors.ts";
 import { fingerprint } from "../../core/identity.ts";
 import { jidAt } from "../../core/ids.ts";
+import { KeyedLanes } from "../../core/keyed-lanes.ts";
 import { recoveryTicket } from "../../core/recovery-ticket.ts";
 import type { CompiledPillar } from "../../pillar/compile.ts";
 import type { PeerSession } from "../../wire/endpoints.ts";
@@ -15,7 +16,6 @@ import { decodeRecord, putRecord } from "../store/record.ts";
 import type { Change } from "../store/store.ts";
 import { CANARY_DECISION, makeCanary } from "./canary.ts";
 import { denied, type LeaseDecision, type LeaseFacts, NO_POLICY } from "./decision.ts";
-import { KeyedLanes } from "../../core/keyed-lanes.ts";
 import {
   leaseFact,
   leaseKey,

@@ -1,8 +1,8 @@
 import { ConfigError } from "../../core/errors.ts";
+import type { Lane } from "../../core/lane.ts";
 import type { SecretImport, SecretImported } from "../../core/secrets-api.ts";
 import { type CompiledPillar, hostFilePath } from "../../pillar/compile.ts";
 import { placeValue } from "../../pillar/place-value.ts";
-import type { Lane } from "../../core/lane.ts";
 import { readHostFile, replaceHostFile } from "../pillar-edit-file.ts";
 import type { Secrets } from "../secrets.ts";
 import type { GuardPillar, RecordAct } from "./record.ts";

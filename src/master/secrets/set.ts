@@ -1,10 +1,10 @@
 import { countRecipients, recipientSetId } from "../../core/age-recipients.ts";
 import { ConfigError } from "../../core/errors.ts";
+import type { Lane } from "../../core/lane.ts";
 import type { SecretChanged, SecretSet } from "../../core/secrets-api.ts";
 import { type CompiledPillar, hostFilePath } from "../../pillar/compile.ts";
 import { quoteYaml, secretPlaces } from "../../pillar/edit-text.ts";
 import { placeValue } from "../../pillar/place-value.ts";
-import type { Lane } from "../../core/lane.ts";
 import { readHostFile, replaceHostFile } from "../pillar-edit-file.ts";
 import type { SecretVersions } from "../secret-versions.ts";
 import type { GuardPillar, RecordAct } from "./record.ts";

@@ -1,7 +1,7 @@
 import { chmodSync, closeSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { backup, DatabaseSync, type StatementSync } from "node:sqlite";
-import { setTimeout } from "node:timers/promises";
+import { setTimeout as delay } from "node:timers/promises";
 import { type Clock, systemClock } from "../../core/clock.ts";
 import { errorMessage, HostError } from "../../core/errors.ts";
 import { assertIntact } from "./intact.ts";
@@ -151,27 +151,11 @@ export class SqliteStore implements Store {
   async copyTo(file: string): Promise<void> {
     if (this.#closed) throw new HostError("backup-failed", "cannot copy the store: it is closed");
     try {
-      // on this connection: the lock lets no other in. Pages that are written meanwhile are copied anew
-      // (https://www.sqlite.org/c3ref/backup_finish.html)
       await this.#copyPages(file);
     } catch (error) {
       throw new HostError("backup-failed", `cannot copy the store: ${errorMessage(error)}`, { cause: error });
     }
     await assertIntact(file);
-  }
-
-  /** A first step that meets a transaction copies nothing, and ends the copy with the error code of success: again then. */
-  async #copyPages(file: string): Promise<void> {
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        await backup(this.#db, file);
-        return;
-      } catch (error) {
-        const isBusy = error instanceof Error && "errcode" in error && error.errcode === SQLITE_OK;
-        if (!isBusy || attempt >= COPY_ATTEMPTS || this.#closed) throw error;
-        await setTimeout(attempt);
-      }
-    }
   }
 
   async close(): Promise<void> {
@@ -180,6 +164,24 @@ export class SqliteStore implements Store {
     this.#commit();
     this.#closed = true;
     this.#db.close();
+  }
+
+  /**
+   * On this connection: the lock lets no other in. Pages that are written meanwhile are copied anew
+   * (https://www.sqlite.org/c3ref/backup_finish.html). A first step that meets a transaction copies nothing, and Node ends the
+   * copy with the error code of success: again then.
+   */
+  async #copyPages(file: string): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await backup(this.#db, file);
+        return;
+      } catch (error) {
+        const isBusy = error instanceof Error && "errcode" in error && error.errcode === SQLITE_OK;
+        if (!isBusy || attempt >= COPY_ATTEMPTS || this.#closed) throw error;
+        await delay(attempt);
+      }
+    }
   }
 
   /** Writes everything that waits in one transaction: one sync for all. */

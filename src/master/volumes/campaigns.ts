@@ -2,9 +2,9 @@ import type { AuditFact } from "../../core/audit/chain.ts";
 import type { JobRequest } from "../../core/control-api.ts";
 import { ConfigError, errorMessage } from "../../core/errors.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../core/json.ts";
+import { Lane } from "../../core/lane.ts";
 import type { CampaignEntry, CampaignHost, CampaignRequest } from "../../core/volume-api.ts";
 import { MASTER, ROOT } from "../audit/actor.ts";
-import { Lane } from "../../core/lane.ts";
 import type { CampaignsOptions } from "./campaign-options.ts";
 import {
   batchSize,

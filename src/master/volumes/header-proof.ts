@@ -1,10 +1,10 @@
 import { errorMessage } from "../../core/errors.ts";
+import { KeyedLanes } from "../../core/keyed-lanes.ts";
+import { Lane } from "../../core/lane.ts";
 import { testKeyslot } from "../../core/luks2-keyslot.ts";
 import { type LuksHeader, parseLuksBytes } from "../../states/devices/luks-header.ts";
 import { keyslotsOf } from "../../states/devices/luks-slots.ts";
 import { findLuksToken } from "../../states/devices/luks-token.ts";
-import { Lane } from "../../core/lane.ts";
-import { KeyedLanes } from "../../core/keyed-lanes.ts";
 import type { Vault } from "./vault.ts";
 
 /** Keys that are tried at most, the likely ones first. */

@@ -1,6 +1,7 @@
 import type { Clock } from "../../core/clock.ts";
 import { sha256 } from "../../core/crypto/hash.ts";
 import { AuthError, errorMessage, ProtocolError } from "../../core/errors.ts";
+import { KeyedLanes } from "../../core/keyed-lanes.ts";
 import type { Logger } from "../../core/log.ts";
 import type { EscrowedHeader, HeaderFacts, HeaderSlot } from "../../core/volume-header.ts";
 import { type LuksHeader, parseLuksBytes } from "../../states/devices/luks-header.ts";
@@ -9,7 +10,6 @@ import { findLuksToken } from "../../states/devices/luks-token.ts";
 import type { Actor } from "../audit/actor.ts";
 import type { AuditLog } from "../audit/audit-log.ts";
 import type { EventBus } from "../events.ts";
-import { KeyedLanes } from "../../core/keyed-lanes.ts";
 import type { Store } from "../store/store.ts";
 import { headersToKeep } from "./header-keep.ts";
 import { findOpeningVersion } from "./header-proof.ts";

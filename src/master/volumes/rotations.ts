@@ -1,6 +1,7 @@
 import type { AuditFact } from "../../core/audit/chain.ts";
 import type { Clock } from "../../core/clock.ts";
 import { AuthError } from "../../core/errors.ts";
+import { KeyedLanes } from "../../core/keyed-lanes.ts";
 import type { Logger } from "../../core/log.ts";
 import type { CompiledPillar } from "../../pillar/compile.ts";
 import { keyPathOf, readVolumes } from "../../states/volume/spec.ts";
@@ -9,7 +10,6 @@ import type { Request, Response } from "../../wire/messages.ts";
 import { verifyRotation } from "../../wire/rotation-signature.ts";
 import type { AuditLog } from "../audit/audit-log.ts";
 import type { EventBus } from "../events.ts";
-import { KeyedLanes } from "../../core/keyed-lanes.ts";
 import { currentOf, isOfStore, type ListedVersion, type SecretVersions } from "../secret-versions.ts";
 import { decodeRecord, putRecord } from "../store/record.ts";
 import type { Store } from "../store/store.ts";

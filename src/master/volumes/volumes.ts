@@ -1,9 +1,9 @@
 import { type Clock, systemClock } from "../../core/clock.ts";
 import type { FailingVolume } from "../../core/control-api.ts";
+import { Lane } from "../../core/lane.ts";
 import { z } from "../../core/schema.ts";
 import { type VolumeProblem, type VolumeReport, volumeReportSchema } from "../../core/volume-report.ts";
 import type { VolumeEntry } from "../../core/volume-api.ts";
-import { Lane } from "../../core/lane.ts";
 import { decodeRecord, putRecord } from "../store/record.ts";
 import type { Store } from "../store/store.ts";
 
