@@ -42,7 +42,7 @@ const addonAtFirstUse: Plugin = {
     bundling.onLoad({ filter: /.*/, namespace: "addon" }, () => ({
       contents: `let loaded;
 const load = () => (loaded ??= require("node:module").createRequire(require("node:path").resolve(process.argv[1]))("zeromq"));
-module.exports = { ${["Dealer", "Publisher", "Reply", "Router", "Subscriber"].map((name) => `get ${name}() { return load().${name}; }`).join(", ")} };`,
+module.exports = { ${["context", "Dealer", "Publisher", "Reply", "Router", "Subscriber"].map((name) => `get ${name}() { return load().${name}; }`).join(", ")} };`,
       loader: "js",
     }));
   },

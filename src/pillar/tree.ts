@@ -44,6 +44,20 @@ function stampOf(file: string): string {
   return stat ? `${stat.dev}:${stat.ino}:${stat.size}:${stat.mtimeNs}:${stat.ctimeNs}` : "";
 }
 
+/** Stamps that were looked up in this turn of the event loop: hosts that ask at the same time share most of their files. */
+class StampsOfTurn {
+  readonly #stamps = new Map<string, string>();
+
+  of(file: string): string {
+    const known = this.#stamps.get(file);
+    if (known !== undefined) return known;
+    if (this.#stamps.size === 0) setImmediate(() => this.#stamps.clear());
+    const stamp = stampOf(file);
+    this.#stamps.set(file, stamp);
+    return stamp;
+  }
+}
+
 /** Files below pillar roots, the first root that has a file wins; a host's own file comes from the first root alone. */
 export function pillarFilesBelow(roots: readonly string[]): PillarFiles {
   const read = (from: readonly string[], path: string) => {
@@ -72,6 +86,7 @@ export class PillarTree {
   readonly roots: readonly string[];
   readonly #parse: PillarParser = rememberingParser(MAX_PARSED);
   readonly #remembered = new Map<string, Remembered>();
+  readonly #stamps = new StampsOfTurn();
 
   /** `roots` are directories, the one that holds `hosts/` first. */
   constructor(roots: readonly string[]) {
@@ -100,7 +115,7 @@ export class PillarTree {
 
   #fresh(known: Remembered, grains: JsonObject): boolean {
     const same = known.grains === grains || JSON.stringify(known.grains) === JSON.stringify(grains);
-    return same && [...known.stamps].every(([file, stamp]) => stampOf(file) === stamp);
+    return same && [...known.stamps].every(([file, stamp]) => this.#stamps.of(file) === stamp);
   }
 
   #noting(files: PillarFiles, stamps: Map<string, string>): PillarFiles {

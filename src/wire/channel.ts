@@ -29,6 +29,11 @@ export class Channel {
     this.#header = Buffer.concat([Uint8Array.of(PROTOCOL_VERSION, KIND.data), Buffer.from(sessionId, "hex")]);
   }
 
+  /** Whether anything was sealed yet. */
+  get hasSent(): boolean {
+    return this.#sent > 0;
+  }
+
   /** The frame of a message: header (version, kind, session, counter), ciphertext, tag; the header is authenticated. */
   seal(plaintext: Uint8Array): Buffer {
     const nonce = noiseNonce(this.#sent);

@@ -10,7 +10,7 @@ import { HalfOpenTable } from "./half-open.ts";
 import { checkProofInPool, makeProof, prologue } from "./handshake-proof.ts";
 import { MAX_HALF_OPEN, REFUSAL_TICK_MS } from "./limits.ts";
 import { NoiseHandshake } from "./noise.ts";
-import { decodeMinionPacket, encodeVerdict } from "./packets.ts";
+import { encodeVerdict } from "./packets.ts";
 
 type Opening = Frame & { readonly kind: "xx1" | "ik1" };
 type Later = Frame & { readonly kind: "xx2" | "xx3" | "ik2" };
@@ -40,8 +40,8 @@ export interface HandshakeDeskOptions {
   addressOf(route: Buffer): string;
   admit(minionId: string, peer: PublicIdentity, address: string): Promise<Admission>;
   send(route: Buffer, frame: Uint8Array): Promise<boolean>;
-  /** Opens the session. */
-  open(admitted: Admitted): void;
+  /** Opens the session. `first` is what a peer of IK has proven itself by, its first message, opened and not read yet. */
+  open(admitted: Admitted, first?: Buffer): void;
 }
 
 // an opening has 32 + 48 + 96 + 16 bytes at most
@@ -86,7 +86,10 @@ export class HandshakeDesk {
     await this.#guarded(route, minionId, frame.noise, (token) => this.#finishXx(route, frame, minionId, noise, token));
   }
 
-  /** A data frame of no live session: opens one if it confirms an IK handshake. False when there is no such handshake. */
+  /**
+   * A data frame of no live session: opens one if it is the first of an IK handshake, whatever it says: who sealed it has made
+   * the keys. False when there is no such handshake.
+   */
   confirm(route: Buffer, frame: Data): boolean {
     const pending = this.#pending.get(frame.sessionId);
     if (pending?.stage !== "ik") return false;
@@ -101,12 +104,7 @@ export class HandshakeDesk {
       return true;
     }
     this.#pending.take(frame.sessionId);
-    if (isConfirmation(plaintext)) {
-      this.#options.open(admitted);
-    } else {
-      admitted.channel.wipe();
-      this.#options.drops.add("bad-message");
-    }
+    this.#options.open(admitted, plaintext);
     return true;
   }
 
@@ -196,15 +194,6 @@ export class HandshakeDesk {
     } finally {
       this.#deciding.delete(token);
     }
-  }
-}
-
-function isConfirmation(plaintext: Uint8Array): boolean {
-  try {
-    return decodeMinionPacket(plaintext).kind === "confirm";
-  } catch (error) {
-    if (error instanceof ProtocolError) return false;
-    throw error;
   }
 }
 

@@ -107,6 +107,12 @@ export class LiveSession implements PeerSession {
       return;
     }
     this.#heardAt = this.#host.monotonicMs();
+    this.take(plaintext);
+  }
+
+  /** What a data frame of this session said. */
+  take(plaintext: Buffer): void {
+    if (!this.#open) return;
     const { budget } = this.#host;
     let packet: MinionPacket;
     let items = 0;

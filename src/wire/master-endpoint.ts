@@ -8,12 +8,13 @@ import { LiveSession, type SessionHost } from "./live-session.ts";
 import { LiveSessions } from "./live-sessions.ts";
 import { PeerAddresses } from "./peer-addresses.ts";
 import { RequestBudget } from "./request-budget.ts";
-import { bindPublisher, bindRouter, type RouterPort } from "./sockets.ts";
+import { batchTransport, bindPublisher, bindRouter, type RouterPort } from "./sockets.ts";
 
 const SWEEP_MS = 1000;
 
 /** Binds the master's two sockets. Throws TransportError `cannot-bind`. */
 export async function listenMaster(options: MasterEndpointOptions): Promise<MasterEndpoint> {
+  batchTransport();
   const publisher = new FleetPublisher(
     await bindPublisher(options.interface, options.publishPort),
     options.identity.sign,
@@ -79,8 +80,8 @@ class RequestDesk {
       addressOf: (route) => this.#addresses.of(route.toString("latin1")),
       admit: (minionId, peer, address) => handlers.admit(minionId, peer, address),
       send,
-      open: (admitted) => {
-        this.#open(admitted);
+      open: (admitted, first) => {
+        this.#open(admitted, first);
       },
     });
     this.#host = {
@@ -175,7 +176,7 @@ class RequestDesk {
     }
   }
 
-  #open(admitted: Admitted): void {
+  #open(admitted: Admitted, first?: Buffer): void {
     const route = admitted.route.toString("latin1");
     // the same connection made a new session: its old one is over
     this.#byRoute.get(route)?.close();
@@ -188,6 +189,7 @@ class RequestDesk {
     this.#byRoute.set(route, session);
     this.#addresses.claim(route, admitted.address);
     this.#options.handlers.opened(session);
+    if (first) session.take(first);
   }
 
   /** Ends sessions whose peers are gone, and handshakes that nobody finished. */

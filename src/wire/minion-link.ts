@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Clock } from "../core/clock.ts";
 import { ProtocolError, TransportError } from "../core/errors.ts";
 import type { Identity, PublicIdentity } from "../core/identity.ts";
@@ -184,9 +185,11 @@ export class MinionLink {
     const { hash, ...keys } = noise.finish();
     const channel = new Channel(sessionId, keys);
     if (payload[0] !== 1) return this.#end({ kind: "refused", master });
-    const confirming = this.#port?.send(channel.seal(encodeConfirm()));
-    this.#live(channel, hash, master);
-    return confirming;
+    const send = this.#live(channel, hash, master);
+    // whatever comes first confirms the handshake, mostly the first request, which follows at once
+    await nextTurn();
+    if (!channel.hasSent && !this.#over.signal.aborted) await send(encodeConfirm());
+    return undefined;
   }
 
   async #readData(frame: Frame & { readonly kind: "data" }): Promise<void> {
@@ -199,29 +202,31 @@ export class MinionLink {
     const packet = decodeMasterPacket(plaintext);
     if (stage.kind === "live") return this.#options.packet(packet);
     if (packet.kind !== "verdict") return drops.add("bad-message");
-    if (packet.accepted) return this.#live(stage.channel, stage.hash, stage.master);
+    if (packet.accepted) {
+      this.#live(stage.channel, stage.hash, stage.master);
+      return undefined;
+    }
     stage.channel.wipe();
     return this.#end({ kind: "refused", master: stage.master });
   }
 
-  #live(channel: Channel, handshakeHash: Buffer, master: PublicIdentity): void {
+  /** The session is there; returns what sends on it. */
+  #live(channel: Channel, handshakeHash: Buffer, master: PublicIdentity): LiveLink["send"] {
     this.#stage = { kind: "live", channel };
-    this.#options.live({
-      master,
-      handshakeHash,
-      send: async (packet) => {
-        if (packet.length > MAX_FRAME_BYTES - 64) {
-          throw new ProtocolError("too-large", `cannot send a message of ${packet.length} bytes`);
-        }
-        if (this.#over.signal.aborted || !this.#port) {
-          throw new TransportError("not-connected", "cannot send: the session is over");
-        }
-        await this.#port.send(channel.seal(packet));
-      },
-      end: (reason) => {
-        this.#fail(reason);
-      },
-    });
+    const send: LiveLink["send"] = async (packet) => {
+      if (packet.length > MAX_FRAME_BYTES - 64) {
+        throw new ProtocolError("too-large", `cannot send a message of ${packet.length} bytes`);
+      }
+      if (this.#over.signal.aborted || !this.#port) {
+        throw new TransportError("not-connected", "cannot send: the session is over");
+      }
+      await this.#port.send(channel.seal(packet));
+    };
+    const end = (reason: string) => {
+      this.#fail(reason);
+    };
+    this.#options.live({ master, handshakeHash, send, end });
+    return send;
   }
 
   #hintVersions(versions: readonly number[]): void {

@@ -67,7 +67,19 @@ const MAX_BOOTS = 16;
 const MAX_USES = 64;
 
 const keyOf = (id: string, path: string) => `${PREFIX}${id}/${pathName(path)}`;
-const deviceName = (device: string) => sha256(Buffer.from(device)).toString("hex").slice(0, 16);
+
+/** One request asks for its device's name three times. */
+const deviceNames = new Map<string, string>();
+const MAX_NAMES = 256;
+
+function deviceName(device: string): string {
+  const known = deviceNames.get(device);
+  if (known !== undefined) return known;
+  const name = sha256(Buffer.from(device)).toString("hex").slice(0, 16);
+  if (deviceNames.size >= MAX_NAMES) deviceNames.clear();
+  deviceNames.set(device, name);
+  return name;
+}
 
 /** How releases of a purpose are counted: by device, and those of all further devices together once there are too many. */
 function useOf(uses: Boot["uses"], { purpose, device }: LeaseUse): string {

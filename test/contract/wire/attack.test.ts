@@ -10,7 +10,7 @@ import { makeProof, prologue } from "../../../src/wire/handshake-proof.ts";
 import { signJob } from "../../../src/wire/job-envelope.ts";
 import { MAX_FRAME_BYTES } from "../../../src/wire/limits.ts";
 import { NoiseHandshake } from "../../../src/wire/noise.ts";
-import { encodeConfirm } from "../../../src/wire/packets.ts";
+import { decodeMasterPacket, encodeConfirm, encodeRequest } from "../../../src/wire/packets.ts";
 import { bindRouter } from "../../../src/wire/sockets.ts";
 import { Attacker, decoded } from "./attacker.ts";
 import { closeAll, job, opened, startMaster, startMinion, type TestMaster, until } from "./pair.ts";
@@ -142,6 +142,30 @@ test("lesson: 2022-22935 a replayed IK opening makes no session and disturbs non
   expect(master.opened).toHaveLength(1);
   expect([...master.endpoint.sessions()]).toHaveLength(1);
   expect(await master.opened[0]?.notify({ kind: "probe" })).toBe(true);
+});
+
+test("the first message confirms an IK handshake, and is answered; one that nobody can read opens a session and no more", async () => {
+  const master = await startMaster();
+  const connect = async () => {
+    const peer = new Attacker(master.endpoint.returnPort);
+    const [opening, noise] = ikOpening(master, "web1", generateIdentity());
+    await peer.send(opening);
+    const reply = decoded(await peer.receive(), "ik2");
+    noise.read(reply.noise);
+    return { peer, channel: new Channel(reply.sessionId, noise.finish()) };
+  };
+  const { peer, channel } = await connect();
+  await peer.send(channel.seal(encodeRequest(7, "jobs.since", { lastSeq: 0 })));
+  const answer = decoded(await peer.receive(), "data");
+  const plaintext = channel.open(answer.counter, answer.frame);
+  if (typeof plaintext === "string") throw new Error(plaintext);
+  expect(decodeMasterPacket(plaintext)).toMatchObject({ id: 7 });
+  expect(master.opened).toHaveLength(1);
+
+  const other = await connect();
+  await other.peer.send(other.channel.seal(Buffer.from("c1", "hex")));
+  await until("it is counted", () => master.endpoint.drops()["bad-message"] === 1);
+  expect(master.opened).toHaveLength(2);
 });
 
 test("lesson: 2024-38825 a handshake without proof of the signing key ends before anyone is asked", async () => {

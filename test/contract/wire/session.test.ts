@@ -1,3 +1,5 @@
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { type Clock, systemClock } from "../../../src/core/clock.ts";
 import { AuthError, ProtocolError, TransportError } from "../../../src/core/errors.ts";
@@ -271,4 +273,22 @@ test("an attempt to connect that fails by a mistake of ours is made again: a min
   await connection.ready(AbortSignal.timeout(60_000));
   expect(failures).toBe(1);
   expect(await connection.request("pillar", {})).toEqual({ pillar: { for: "web1.example" } });
+});
+
+test("ZeroMQ's own thread takes a master's frames a batch at a time (policy 3 of sched(7)), a minion's as they come", () => {
+  const sockets = join(import.meta.dirname, "../../../src/wire/sockets.ts");
+  const policyOf = (first: string) => {
+    const program = `import { readdirSync, readFileSync } from "node:fs";
+      import { batchTransport, bindPublisher } from ${JSON.stringify(sockets)};
+      ${first}
+      const socket = await bindPublisher("127.0.0.1", 0);
+      for (const task of readdirSync("/proc/self/task")) {
+        const [name, fields] = readFileSync("/proc/self/task/" + task + "/stat", "utf8").split(") ");
+        if (name.includes("ZMQbg/IO")) console.log(fields.split(" ")[38]);
+      }
+      socket.close();`;
+    return spawnSync(process.execPath, ["--input-type=module", "-e", program], { encoding: "utf8" }).stdout;
+  };
+  expect(policyOf("batchTransport();")).toBe("3\n");
+  expect(policyOf("")).toBe("0\n");
 });
