@@ -18,7 +18,7 @@ const COMMON = {
   minify: true,
   platform: "node",
   target: "node24",
-  external: ["zeromq"],
+  external: ["zeromq", "sodium-native"],
   legalComments: "none",
   logLevel: "warning",
 } satisfies BuildOptions;

@@ -1,5 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { loadSodium } from "../core/crypto/sodium.ts";
 import { type Clock, systemClock } from "../core/clock.ts";
 import { errorMessage, HostError } from "../core/errors.ts";
 import { loadOrCreateIdentity } from "../core/identity-file.ts";
@@ -96,6 +97,7 @@ export async function startMaster({
   const config = overrides.config ?? (await loadMasterConfig(configPath));
   const log = overrides.log ?? createLogger("latchkey-master", config.log_level);
   const clock = overrides.clock ?? systemClock;
+  const isQuick = await loadSodium();
   const closers: (() => Promise<void> | void)[] = [];
   const close = async () => {
     for (const closer of closers.splice(0).toReversed()) await closer();
@@ -138,7 +140,15 @@ export async function startMaster({
       await notifyService({ stopping: true });
       await close();
     })();
-    log.info({ fingerprint: identity.fingerprint, ...running.ports, socket: config.socket }, "ready");
+    log.info(
+      {
+        fingerprint: identity.fingerprint,
+        ...running.ports,
+        socket: config.socket,
+        curves: isQuick ? "libsodium" : "OpenSSL",
+      },
+      "ready",
+    );
     await notifyService({ ready: true, status: `serving on ports ${config.publish_port} and ${config.ret_port}` });
     return { ...running, fingerprint: identity.fingerprint, socket: config.socket, stopped };
   } catch (error) {

@@ -7,7 +7,7 @@ import type { Drops } from "./drop-counters.ts";
 import type { Admission } from "./endpoints.ts";
 import { encodeHandshake, encodeHint, type Frame, SESSION_ID_BYTES } from "./frames.ts";
 import { HalfOpenTable } from "./half-open.ts";
-import { checkProofInPool, makeProof, prologue } from "./handshake-proof.ts";
+import { checkProofQuickly, makeProof, prologue } from "./handshake-proof.ts";
 import { MAX_HALF_OPEN, REFUSAL_TICK_MS } from "./limits.ts";
 import { NoiseHandshake } from "./noise.ts";
 import { encodeVerdict } from "./packets.ts";
@@ -130,7 +130,7 @@ export class HandshakeDesk {
 
   async #finishXx(route: Buffer, frame: Later, minionId: string, noise: NoiseHandshake, token: symbol): Promise<void> {
     const { payload, binding } = noise.read(frame.noise);
-    const peer = await checkProofInPool("minion", payload, binding, noise.remoteStatic);
+    const peer = await checkProofQuickly("minion", payload, binding, noise.remoteStatic);
     const address = this.#options.addressOf(route);
     await this.#decide(token, minionId, peer, address);
     const { hash, ...keys } = noise.finish();
@@ -146,7 +146,7 @@ export class HandshakeDesk {
   async #startIk(route: Buffer, { minionId, noise: message }: Opening, token: symbol): Promise<void> {
     const noise = this.#respond("IK", minionId);
     const { payload, binding } = noise.read(message);
-    const peer = await checkProofInPool("minion", payload, binding, noise.remoteStatic);
+    const peer = await checkProofQuickly("minion", payload, binding, noise.remoteStatic);
     const address = this.#options.addressOf(route);
     await this.#decide(token, minionId, peer, address);
     const sessionId = newSessionId();

@@ -1,4 +1,4 @@
-import { SIGN_KEY_BYTES, verifyInPool, verifySignature } from "../core/crypto/ed25519.ts";
+import { SIGN_KEY_BYTES, verifyQuickly, verifySignature } from "../core/crypto/ed25519.ts";
 import { ProtocolError } from "../core/errors.ts";
 import type { Identity, PublicIdentity } from "../core/identity.ts";
 import { PROTOCOL_VERSION } from "./limits.ts";
@@ -29,15 +29,15 @@ export function checkProof(
   return proven(verifySignature(signKey, message(side, binding), signature), signKey, dhKey);
 }
 
-/** As `checkProof`, the signature checked off the main thread. */
-export async function checkProofInPool(
+/** As `checkProof`, for a master: see `verifyQuickly`. */
+export async function checkProofQuickly(
   side: Side,
   payload: Uint8Array,
   binding: Uint8Array,
   dhKey: Uint8Array | undefined,
 ): Promise<PublicIdentity> {
   const { signKey, signature } = proofIn(payload);
-  return proven(await verifyInPool(signKey, message(side, binding), signature), signKey, dhKey);
+  return proven(await verifyQuickly(signKey, message(side, binding), signature), signKey, dhKey);
 }
 
 function proofIn(payload: Uint8Array) {

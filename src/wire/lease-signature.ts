@@ -1,5 +1,5 @@
 import { type Identity, type PublicIdentity } from "../core/identity.ts";
-import { verifyInPool } from "../core/crypto/ed25519.ts";
+import { verifyQuickly } from "../core/crypto/ed25519.ts";
 import type { Request } from "./messages.ts";
 import { signedFields } from "./signed-fields.ts";
 
@@ -31,13 +31,13 @@ export function signLease(lease: Unsigned<"lease">, identity: Identity, handshak
   return { ...lease, signature: identity.sign.sign(leaseSigningBytes(lease, handshakeHash)) };
 }
 
-/** Whether the peer itself signed this request on this session; checked off the main thread. */
+/** Whether the peer itself signed this request on this session. */
 export async function verifyLease(
   lease: Signed<"lease">,
   peer: PublicIdentity,
   handshakeHash: Uint8Array,
 ): Promise<boolean> {
-  return verifyInPool(peer.signKey, leaseSigningBytes(lease, handshakeHash), lease.signature);
+  return verifyQuickly(peer.signKey, leaseSigningBytes(lease, handshakeHash), lease.signature);
 }
 
 /** The receipt with its signature, good on the session with this handshake hash alone. */
@@ -49,11 +49,11 @@ export function signReceipt(
   return { ...receipt, signature: identity.sign.sign(receiptSigningBytes(receipt, handshakeHash)) };
 }
 
-/** Whether the peer itself signed this receipt on this session; checked off the main thread. */
+/** Whether the peer itself signed this receipt on this session. */
 export async function verifyReceipt(
   receipt: Signed<"lease.receipt">,
   peer: PublicIdentity,
   handshakeHash: Uint8Array,
 ): Promise<boolean> {
-  return verifyInPool(peer.signKey, receiptSigningBytes(receipt, handshakeHash), receipt.signature);
+  return verifyQuickly(peer.signKey, receiptSigningBytes(receipt, handshakeHash), receipt.signature);
 }

@@ -2,6 +2,7 @@ import { createPrivateKey, createPublicKey, diffieHellman, generateKeyPairSync, 
 import { BugError, ProtocolError } from "../errors.ts";
 import { KeyCache } from "./key-cache.ts";
 import { parsePublicKey } from "./public-key.ts";
+import { type Sodium, sodium } from "./sodium.ts";
 
 // DER headers around the raw 32 bytes (RFC 8410 sections 4 and 7)
 const PKCS8 = Buffer.from("302e020100300506032b656e04220420", "hex");
@@ -9,7 +10,7 @@ const SPKI = Buffer.from("302a300506032b656e032100", "hex");
 
 export const DH_KEY_BYTES = 32;
 
-/** An X25519 key pair (RFC 7748). The private half stays inside OpenSSL's memory. */
+/** An X25519 key pair (RFC 7748). The private half stays inside OpenSSL's memory, or libsodium's. */
 export interface DhKey {
   /** 32 bytes. */
   readonly publicKey: Uint8Array;
@@ -24,6 +25,8 @@ export interface DhKey {
 export function dhKeyFromSecret(secret: Uint8Array): DhKey {
   if (secret.length !== DH_KEY_BYTES)
     throw new BugError("bad-seed", `cannot make an X25519 key of ${secret.length} bytes`);
+  const native = sodium();
+  if (native) return sodiumDhKey(native, secret);
   const der = Buffer.concat([PKCS8, secret]);
   const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
   der.fill(0);
@@ -43,19 +46,35 @@ function dhKey(privateKey: KeyObject, publicKey: KeyObject): DhKey {
   return {
     // as JWK, which is far quicker than DER
     publicKey: Buffer.from(publicKey.export({ format: "jwk" }).x ?? "", "base64url"),
-    agree: (other) => {
-      if (other.length !== DH_KEY_BYTES) throw new ProtocolError("weak-key", "cannot agree on a key: wrong key length");
-      let shared: Buffer;
-      try {
-        shared = diffieHellman({ privateKey, publicKey: publicKeys.get(other) });
-      } catch (cause) {
-        throw new ProtocolError("weak-key", "cannot agree on a key: the public key is of low order", { cause });
-      }
-      // OpenSSL refuses these itself; RFC 7748 section 6.1 asks for the check, so it stands here too
-      if (shared.every((byte) => byte === 0)) {
-        throw new ProtocolError("weak-key", "cannot agree on a key: the public key is of low order");
-      }
-      return shared;
-    },
+    agree: (other) => agreed(other, () => diffieHellman({ privateKey, publicKey: publicKeys.get(other) })),
   };
+}
+
+/** For a key that is used again and again: there is no key object to be made of each public key that it meets. */
+function sodiumDhKey(native: Sodium, secret: Uint8Array): DhKey {
+  const own = native.sodium_malloc(DH_KEY_BYTES);
+  own.set(secret);
+  const publicKey = Buffer.alloc(DH_KEY_BYTES);
+  native.crypto_scalarmult_base(publicKey, own);
+  const multiply = (other: Uint8Array) => {
+    const shared = Buffer.allocUnsafeSlow(DH_KEY_BYTES).fill(0);
+    native.crypto_scalarmult(shared, own, other);
+    return shared;
+  };
+  return { publicKey, agree: (other) => agreed(other, () => multiply(other)) };
+}
+
+function agreed(other: Uint8Array, agree: () => Buffer): Buffer {
+  if (other.length !== DH_KEY_BYTES) throw new ProtocolError("weak-key", "cannot agree on a key: wrong key length");
+  let shared: Buffer;
+  try {
+    shared = agree();
+  } catch (cause) {
+    throw new ProtocolError("weak-key", "cannot agree on a key: the public key is of low order", { cause });
+  }
+  // the libraries refuse these themselves; RFC 7748 section 6.1 asks for the check, so it stands here too
+  if (shared.every((byte) => byte === 0)) {
+    throw new ProtocolError("weak-key", "cannot agree on a key: the public key is of low order");
+  }
+  return shared;
 }
