@@ -48,7 +48,9 @@ export class Receipts {
   readonly #options: ReceiptsOptions;
   /** Those that the disk would not take, in memory alone, by the names that their files would have. */
   readonly #held = new Map<string, LeaseReceipt>();
-  #round: Promise<void> | undefined;
+  #isDelivering = false;
+  /** Something was kept, or a session began, since the round under way looked. */
+  #isWanted = false;
 
   constructor(options: ReceiptsOptions) {
     this.#options = options;
@@ -82,17 +84,25 @@ export class Receipts {
 
   /** Sends what is kept, again and again until the master has it; to be called when a session begins. */
   deliver(): void {
+    this.#isWanted = true;
+    if (!this.#isDelivering) void this.#deliverAll();
+  }
+
+  async #deliverAll(): Promise<void> {
     const { clock, signal, log } = this.#options;
-    if (this.#round !== undefined) return;
-    this.#round = (async () => {
-      while (!signal.aborted && (await this.#deliverOnce()) > 0) await clock.sleep(AGAIN_MS, signal);
-    })()
-      .catch((error: unknown) => {
-        if (!signal.aborted) log.error({ err: error }, "receipts could not be sent");
-      })
-      .finally(() => {
-        this.#round = undefined;
-      });
+    this.#isDelivering = true;
+    try {
+      while (this.#isWanted && !signal.aborted) {
+        this.#isWanted = false;
+        if ((await this.#deliverOnce()) === 0) continue;
+        await clock.sleep(AGAIN_MS, signal);
+        this.#isWanted = true;
+      }
+    } catch (error) {
+      if (!signal.aborted) log.error({ err: error }, "receipts could not be sent");
+    } finally {
+      this.#isDelivering = false;
+    }
   }
 
   /** One try for each, a lease's second receipt not before its first; how many are left. */

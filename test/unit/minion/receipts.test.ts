@@ -82,6 +82,21 @@ test("both receipts of a lease are kept, side by side, on disk as in memory, and
   expect(sent).toEqual(["1-0a formatted", "1-0a mounted", "1-0b opened", "1-0b mounted"]);
 });
 
+test.each(["on disk", "in memory"])(
+  "a receipt kept %s while the one before is on its way goes out behind it, without a new session",
+  async (where) => {
+    const { sent, connection } = listening();
+    connection.drop();
+    const place = join(directory, "receipts");
+    if (where === "in memory") writeFileSync(place, "");
+    const receipts = receiptsIn(place, connection);
+    for (const outcome of ["opened", "mounted"] as const)
+      await receipts.keep(receiptOf("2-00", outcome), new Error("busy"));
+    connection.restore();
+    await expect.poll(() => sent).toEqual(["2-00 opened", "2-00 mounted"]);
+  },
+);
+
 test("a receipt that says mounted waits on disk while the first of its lease is not taken; others do not", async () => {
   const { sent, connection } = listening();
   const take = connection.answers["lease.receipt"];
