@@ -62,6 +62,14 @@ function leaseText(data: JsonObject): string {
   ].join("");
 }
 
+function receiptText({ lease, path, outcome, wiped, tookMs }: JsonObject): string {
+  const which = `lease ${number(lease)}, ${word(path)}: ${word(outcome)}`;
+  const after = `after ${Math.round(number(tookMs))} ms`;
+  if (wiped !== true) return `${which}, NOT WIPED ${after}`;
+  // its key was wiped long before, as the receipt of its use says
+  return outcome === "mounted" ? `${which} ${after}` : `${which}, wiped ${after}`;
+}
+
 function rotationText({ path, volume, from, to, slot }: JsonObject): string {
   const versions = number(to) > 0 ? `, version ${number(from)} to ${number(to)}` : "";
   const where = typeof slot === "number" && slot >= 0 ? `, keyslot ${slot}` : "";
@@ -109,10 +117,8 @@ function whatText({ kind, actor, subject, data }: AuditRecord): string {
     case "hold":
     case "deny":
       return leaseText(data);
-    case "receipt": {
-      const wiped = data["wiped"] === true ? "wiped" : "NOT WIPED";
-      return `lease ${number(data["lease"])}, ${word(data["path"])}: ${word(data["outcome"])}, ${wiped} after ${Math.round(number(data["tookMs"]))} ms`;
-    }
+    case "receipt":
+      return receiptText(data);
     case "header-destroyed":
     case "header-escrowed":
     case "header-released":

@@ -9,9 +9,18 @@ const VERDICTS: Readonly<Record<string, Colour>> = { allow: "green", hold: "yell
 
 const word = (value: Json | undefined) => (typeof value === "string" && value !== "" ? value : "-");
 
-function fateOf(receipt: Json | undefined): string {
-  if (!isJsonObject(receipt)) return "-";
-  return `${word(receipt["outcome"])}, ${receipt["wiped"] === true ? "wiped" : "NOT wiped"}`;
+function tookText(receipt: JsonObject): string {
+  const tookMs = receipt["tookMs"];
+  return typeof tookMs === "number" ? `${word(receipt["outcome"])} ${Math.round(tookMs)} ms` : word(receipt["outcome"]);
+}
+
+/** What became of a key by its two receipts, each with its time from the key in hand; "-" when neither came. */
+function fateOf({ receipt, mounted }: JsonObject): string {
+  const used = isJsonObject(receipt)
+    ? [`${tookText(receipt)}, ${receipt["wiped"] === true ? "wiped" : "NOT wiped"}`]
+    : [];
+  const proven = isJsonObject(mounted) ? [tookText(mounted)] : [];
+  return [...used, ...proven].join("; ") || "-";
 }
 
 function rowOf(lease: JsonObject) {
@@ -24,7 +33,7 @@ function rowOf(lease: JsonObject) {
     { text: word(lease["purpose"]) },
     { text: word(lease["device"]) },
     colour === undefined ? { text: verdict } : { text: verdict, colour },
-    { text: fateOf(lease["receipt"]) },
+    { text: fateOf(lease) },
   ];
 }
 

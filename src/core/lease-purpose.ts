@@ -11,12 +11,17 @@ export function isLeasePurpose(word: string): word is LeasePurpose {
   return LEASE_PURPOSES.some((purpose) => purpose === word);
 }
 
-/** What a minion says that a leased key did; `used` where the word would say less than the purpose. */
-export const LEASE_OUTCOMES = ["opened", "formatted", "checked", "grown", "used", "failed"] as const;
+/**
+ * What a minion says became of a leased key; `used` where the word would say less than the purpose. `mounted` is said after
+ * `opened` or `formatted`, in a receipt of its own: the file system on what the key opened or formatted is mounted.
+ */
+export const LEASE_OUTCOMES = ["opened", "formatted", "checked", "grown", "used", "failed", "mounted"] as const;
 export type LeaseOutcome = (typeof LEASE_OUTCOMES)[number];
+/** What a key did itself, as its first receipt says. */
+export type UseOutcome = Exclude<LeaseOutcome, "mounted">;
 
 /** What is done when the use of a key for this purpose ended well. */
-export const OUTCOME_OF: Readonly<Record<LeasePurpose, LeaseOutcome>> = {
+export const OUTCOME_OF: Readonly<Record<LeasePurpose, UseOutcome>> = {
   open: "opened",
   format: "formatted",
   check: "checked",

@@ -81,7 +81,7 @@ export function localBacking(options: {
   return {
     pillar: options.pillar,
     files: () => files,
-    leases: () => ({ lease: refuse, records: () => [], settle: async () => {} }),
+    leases: () => ({ lease: refuse, mounted: () => {}, records: () => [], settle: async () => {} }),
     master: undefined,
   };
 }

@@ -3,41 +3,34 @@ import type { Clock } from "../core/clock.ts";
 import { openSealed } from "../core/crypto/sealed-secret.ts";
 import { generateDhKey } from "../core/crypto/x25519.ts";
 import { AuthError, ConfigError, ProtocolError, TransportError } from "../core/errors.ts";
-import type { Identity } from "../core/identity.ts";
 import type { Secret } from "../core/secret.ts";
-import { type LeaseOutcome, type LeasePurpose, OUTCOME_OF } from "../core/lease-purpose.ts";
+import { type LeasePurpose, OUTCOME_OF, type UseOutcome } from "../core/lease-purpose.ts";
 import type { ApplyContext, LeasedKey, LeaseRecord, LeaseSubject } from "../states/state.ts";
 import type { MasterConnection } from "../wire/endpoints.ts";
-import { signLease, signReceipt } from "../wire/lease-signature.ts";
+import { signLease } from "../wire/lease-signature.ts";
 import type { Response } from "../wire/messages.ts";
-import type { Link } from "./link.ts";
-import type { LeaseReceipt } from "./receipts.ts";
+import { createLeaseReceipts, type LeaseReceiptsOptions } from "./lease-receipts.ts";
 
 /** What leases of one run need. */
-export interface LeaseOptions {
-  readonly link: Link;
-  readonly identity: Identity;
+export interface LeaseOptions extends LeaseReceiptsOptions {
   readonly bootId: string;
-  readonly clock: Clock;
   readonly random: () => number;
   /** How long one lease may wait for the master or for approval; Infinity for a startup run. */
   readonly waitMs: number;
   readonly signal: AbortSignal;
   /** Hears in plain words what a lease waits for. */
   readonly onWait: (reason: string) => void;
-  /** Takes a receipt that could not be delivered; must not reject. */
-  readonly onLostReceipt: (receipt: LeaseReceipt, error: unknown) => Promise<void> | void;
 }
 
 /** The leases of one run. */
 export interface Leases {
   readonly lease: ApplyContext["lease"];
+  readonly mounted: NonNullable<ApplyContext["mounted"]>;
   readonly records: () => readonly LeaseRecord[];
   /** Resolves when every receipt is delivered or given up. */
   readonly settle: () => Promise<void>;
 }
 
-const RECEIPT_WAIT_MS = 10_000;
 const MAX_HOLD_MS = 60_000;
 const REFERENCE = /^secret:(.+)$/su;
 
@@ -62,20 +55,9 @@ export function secretPath(ref: string): string {
 
 /** Leases for one run: every key is asked for with an ephemeral key of its own and wiped when its use ends (I5). */
 export function createLeases(options: LeaseOptions): Leases {
-  const { clock, identity, link } = options;
+  const { clock } = options;
   const records: LeaseRecord[] = [];
-  const receipts = new Set<Promise<unknown>>();
-
-  const sendReceipt = (leaseId: string, outcome: LeaseOutcome, tookMs: number): void => {
-    // on the run's own time, but not on its way: the key is wiped already
-    const patience = { waitMs: RECEIPT_WAIT_MS, signal: AbortSignal.any([]) };
-    const receipt = { leaseId, outcome, wiped: true, tookMs };
-    const sent = link
-      .persist(patience, (live) => live.request("lease.receipt", signReceipt(receipt, identity, live.handshakeHash)))
-      .catch((error: unknown) => options.onLostReceipt(receipt, error))
-      .finally(() => receipts.delete(sent));
-    receipts.add(sent);
-  };
+  const receipts = createLeaseReceipts(options);
 
   const lease: ApplyContext["lease"] = async (ref, purpose, subject, use) => {
     const path = secretPath(ref);
@@ -83,7 +65,7 @@ export function createLeases(options: LeaseOptions): Leases {
     const leasedAt = clock.now();
     const begunAt = clock.monotonicMs();
     let usedAt = leasedAt;
-    let outcome: LeaseOutcome = "failed";
+    let outcome: UseOutcome = "failed";
     try {
       const key: LeasedKey = { secret, generated: allowed.generated, version: allowed.version };
       usedAt = clock.now();
@@ -94,16 +76,10 @@ export function createLeases(options: LeaseOptions): Leases {
     } finally {
       secret.wipe();
       records.push({ ref, purpose, leasedAt, usedAt, wipedAt: clock.now() });
-      sendReceipt(allowed.leaseId, outcome, clock.monotonicMs() - begunAt);
+      receipts.used({ leaseId: allowed.leaseId, purpose, device: subject.device, begunAt }, outcome);
     }
   };
-  return {
-    lease,
-    records: () => records,
-    settle: async () => {
-      await Promise.all(receipts);
-    },
-  };
+  return { lease, mounted: receipts.mounted, records: () => records, settle: receipts.settle };
 }
 
 async function obtain(

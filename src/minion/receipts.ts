@@ -35,7 +35,10 @@ const ABSENT = new Set(["ENOENT", "ENOTDIR"]);
 const MAX_HELD = 200;
 const AGAIN_MS = 30_000;
 const TRY_MS = 10_000;
-const FILE = /^[0-9a-f-]{1,80}\.json$/u;
+const FILE = /^[0-9a-f-]{1,80}(?:\.mounted)?\.json$/u;
+
+/** The file of a receipt; of one lease's two, the name of the first comes first when names are sorted. */
+const fileOf = ({ leaseId, outcome }: LeaseReceipt) => `${leaseId}${outcome === "mounted" ? ".mounted" : ""}.json`;
 
 /**
  * Receipts that the master would not take yet (its disk is full, or it went away): on this machine's disk until the master
@@ -43,9 +46,11 @@ const FILE = /^[0-9a-f-]{1,80}\.json$/u;
  */
 export class Receipts {
   readonly #options: ReceiptsOptions;
-  /** Those that the disk would not take, in memory alone. */
+  /** Those that the disk would not take, in memory alone, by the names that their files would have. */
   readonly #held = new Map<string, LeaseReceipt>();
-  #round: Promise<void> | undefined;
+  #isDelivering = false;
+  /** Something was kept, or a session began, since the round under way looked. */
+  #isWanted = false;
 
   constructor(options: ReceiptsOptions) {
     this.#options = options;
@@ -57,54 +62,67 @@ export class Receipts {
    */
   async keep(receipt: LeaseReceipt, reason: unknown): Promise<void> {
     const { directory, log } = this.#options;
-    const { leaseId } = receipt;
-    const path = join(directory, `${leaseId}.json`);
+    const { leaseId, outcome } = receipt;
+    const name = fileOf(receipt);
+    const path = join(directory, name);
     try {
       await mkdir(directory, { recursive: true, mode: 0o700 });
       if ((await readdir(directory)).length >= MAX_KEPT) throw new Error(`${MAX_KEPT} wait already`);
       await rm(path, { force: true });
       await createDurableFile(path, JSON.stringify(receiptSchema.parse(receipt)));
-      log.warn({ leaseId, reason: errorMessage(reason) }, "a lease's receipt was not delivered; kept");
+      log.warn({ leaseId, outcome, reason: errorMessage(reason) }, "a lease's receipt was not delivered; kept");
     } catch (error) {
       // what was written of it before the disk was full
       await rm(path, { force: true }).catch(() => undefined);
       const isHeld = this.#held.size < MAX_HELD;
-      if (isHeld) this.#held.set(leaseId, receipt);
+      if (isHeld) this.#held.set(name, receipt);
       const what = isHeld ? "is in memory alone" : "is lost";
-      log.error({ leaseId, err: error, reason: errorMessage(reason) }, `a lease's receipt ${what}`);
+      log.error({ leaseId, outcome, err: error, reason: errorMessage(reason) }, `a lease's receipt ${what}`);
     }
     this.deliver();
   }
 
   /** Sends what is kept, again and again until the master has it; to be called when a session begins. */
   deliver(): void {
-    const { clock, signal, log } = this.#options;
-    if (this.#round !== undefined) return;
-    this.#round = (async () => {
-      while (!signal.aborted && (await this.#deliverOnce()) > 0) await clock.sleep(AGAIN_MS, signal);
-    })()
-      .catch((error: unknown) => {
-        if (!signal.aborted) log.error({ err: error }, "receipts could not be sent");
-      })
-      .finally(() => {
-        this.#round = undefined;
-      });
+    this.#isWanted = true;
+    if (!this.#isDelivering) void this.#deliverAll();
   }
 
-  /** One try for each; how many are left. */
+  async #deliverAll(): Promise<void> {
+    const { clock, signal, log } = this.#options;
+    this.#isDelivering = true;
+    try {
+      while (this.#isWanted && !signal.aborted) {
+        this.#isWanted = false;
+        if ((await this.#deliverOnce()) === 0) continue;
+        await clock.sleep(AGAIN_MS, signal);
+        this.#isWanted = true;
+      }
+    } catch (error) {
+      if (!signal.aborted) log.error({ err: error }, "receipts could not be sent");
+    } finally {
+      this.#isDelivering = false;
+    }
+  }
+
+  /** One try for each, a lease's second receipt not before its first; how many are left. */
   async #deliverOnce(): Promise<number> {
     const { directory, log } = this.#options;
+    const onDisk = await namesIn(directory).catch((error: unknown) => {
+      // those in memory have no other place
+      log.error({ err: error }, "receipts on disk cannot be listed");
+      return [];
+    });
+    const late = new Set<string>();
     let left = 0;
-    for (const [leaseId, receipt] of this.#held) {
-      if (await this.#send(receipt)) this.#held.delete(leaseId);
-      else left += 1;
-    }
-    for (const name of (await namesIn(directory)).filter((one) => FILE.test(one))) {
+    for (const name of [...new Set([...this.#held.keys(), ...onDisk.filter((one) => FILE.test(one))])].sort()) {
       const path = join(directory, name);
-      const receipt = parse(await readFile(path, "utf8"));
+      const receipt = this.#held.get(name) ?? parse(await readFile(path, "utf8"));
       if (!receipt) log.error({ name }, "a receipt on disk is damaged and was dropped");
-      if (receipt && !(await this.#send(receipt))) left += 1;
-      else await rm(path, { force: true });
+      if (receipt && (late.has(receipt.leaseId) || !(await this.#send(receipt)))) {
+        late.add(receipt.leaseId);
+        left += 1;
+      } else if (!this.#held.delete(name)) await rm(path, { force: true });
     }
     return left;
   }
@@ -121,7 +139,8 @@ export class Receipts {
       signal.throwIfAborted();
       if (!(thrown instanceof AuthError)) return false;
       // a lease of another master, or of so long ago that it is not known any more
-      log.warn({ leaseId: receipt.leaseId }, "the master knows no such lease: its receipt was dropped");
+      const { leaseId, outcome } = receipt;
+      log.warn({ leaseId, outcome }, "the master knows no such lease: its receipt was dropped");
       return true;
     }
   }
@@ -129,7 +148,7 @@ export class Receipts {
 
 async function namesIn(directory: string): Promise<readonly string[]> {
   try {
-    return (await readdir(directory)).sort();
+    return await readdir(directory);
   } catch (thrown) {
     if (thrown instanceof Error && "code" in thrown && ABSENT.has(String(thrown.code))) return [];
     throw thrown;

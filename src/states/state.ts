@@ -75,6 +75,11 @@ export interface ApplyContext extends CheckContext {
    * it ends. Throws AuthError when the master refuses, TransportError when it cannot be reached before the deadline.
    */
   lease<T>(ref: string, purpose: LeasePurpose, subject: LeaseSubject, use: (key: LeasedKey) => Promise<T>): Promise<T>;
+  /**
+   * Says that the file system on this device has just been mounted, so that the master hears of it for each lease that opened
+   * what lies below. Returns at once, never throws; left out where nobody keeps account.
+   */
+  mounted?(device: string): void;
   /** Notes on disk, synced, that something not atomic starts (a format); `commit` ends it. Survives a power cut. */
   begin(key: string, note: Json): Promise<void>;
   commit(key: string): Promise<void>;

@@ -41,9 +41,10 @@ const LEASES: LeaseList = {
       purpose: "open",
       device: "/dev/data/data",
       verdict: "allow",
-      receipt: { outcome: "used", wiped: true },
+      receipt: { outcome: "opened", wiped: true, tookMs: 45.2 },
+      mounted: { outcome: "mounted", wiped: true, tookMs: 309.7 },
     },
-    { at: 0, id: "db2", path: "password", purpose: "open", device: "", verdict: "deny", receipt: null },
+    { at: 0, id: "db2", path: "password", purpose: "open", device: "", verdict: "deny", receipt: null, mounted: null },
     {
       at: 0,
       id: "db3",
@@ -52,6 +53,17 @@ const LEASES: LeaseList = {
       device: "",
       verdict: "allow",
       receipt: { outcome: "failed" },
+      mounted: null,
+    },
+    {
+      at: 0,
+      id: "db4",
+      path: "password",
+      purpose: "open",
+      device: "",
+      verdict: "allow",
+      receipt: null,
+      mounted: { outcome: "mounted", wiped: true, tookMs: 9 },
     },
   ],
 };
@@ -60,9 +72,10 @@ test("leases prints who got which key and what became of it", async () => {
   fake = await startFakeMaster({ leases: () => LEASES });
   const { stdout } = await runCli(["leases", "--limit", "3"], { socket: fake.socket });
   expect(stdout).toBe(`TIME   MINION  SECRET    PURPOSE  DEVICE          VERDICT  KEY
-never  db1     password  open     /dev/data/data  allow    used, wiped
+never  db1     password  open     /dev/data/data  allow    opened 45 ms, wiped; mounted 310 ms
 never  db2     password  open     -               deny     -
 never  db3     password  open     -               allow    failed, NOT wiped
+never  db4     password  open     -               allow    mounted 9 ms
 `);
   expect(fake.requests).toEqual(["GET /v1/leases?limit=3"]);
   expect((await runCli(["leases", "-n", "none"], { socket: fake.socket })).status).toBe(2);

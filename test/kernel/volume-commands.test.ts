@@ -2,7 +2,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { returnText } from "../../src/cli/output.ts";
-import type { Json } from "../../src/core/json.ts";
+import type { LeaseList } from "../../src/core/control-api.ts";
+import { isJsonObject, type Json } from "../../src/core/json.ts";
 import { Fleet, ID } from "./support/fleet.ts";
 import { Machine } from "./support/machine.ts";
 import { Services } from "./support/services.ts";
@@ -30,6 +31,14 @@ async function command(fun: string, kwargs: Readonly<Record<string, Json>> = {},
   const { data, retcode } = await fleet.run(fun, kwargs, args);
   const text = returnText({ id: ID, fun, success: retcode === 0, data }, NO_COLOUR);
   return { retcode, text: text.replaceAll(/ \(\d+\.\d s\)/gu, "") };
+}
+
+/** The leases so far, newest first: for what, and what their two receipts say. */
+async function fates() {
+  const { client } = await fleet.master();
+  const { leases } = await client.request<LeaseList>("GET", "/v1/leases?limit=100");
+  const outcome = (receipt: Json | undefined) => (isJsonObject(receipt) ? receipt["outcome"] : receipt);
+  return leases.map(({ purpose, receipt, mounted }) => [purpose, outcome(receipt), outcome(mounted)]);
 }
 
 beforeAll(async () => {
@@ -62,6 +71,10 @@ test("start of what is not there refuses; provision makes it; a second one does 
   const made = await command("volume.provision");
   expect(made).toMatchObject({ retcode: 0, text: expect.stringContaining("data: provisioned and up") });
   expect(services.running).toEqual(["db"]);
+  expect(await fates()).toEqual([
+    ["open", "opened", "mounted"],
+    ["format", "formatted", "mounted"],
+  ]);
   expect((await command("volume.provision")).text).toBe(`${ID}:\n    data: up already: nothing was done\n`);
   expect((await command("volume.plan")).text).toBe(`${ID}:\n    data: up: there is nothing to do\n`);
 });
@@ -70,7 +83,11 @@ test("stop proves the stored key first, and start leases it again", async () => 
   const stopped = await command("volume.stop");
   expect(stopped.text).toMatch(/data: down\n[^]*the stored key \(version 1\) opens the header/u);
   expect((await command("volume.start")).text).toMatch(/data: up\n +logical volume active .*\n +mapping .*\n +mount/u);
+  expect((await fates())[0]).toEqual(["open", "opened", "mounted"]);
   expect((await command("volume.restart")).retcode).toBe(0);
+  const checks = (await fates()).filter(([purpose]) => purpose === "check");
+  expect(checks.length).toBeGreaterThan(0);
+  expect(new Set(checks.map(([, , mounted]) => mounted))).toEqual(new Set([null]));
 });
 
 test("a size made bigger in the pillar grows it online; a smaller one is refused and takes nothing down", async () => {
@@ -93,6 +110,7 @@ test("the states do the same in a highstate: up, down, nothing the second time, 
   expect((await run("down")).text).toContain("volume data is down\n");
   expect((await run("up", true)).text).toContain("would bring up volume data: logical volume active, mapping, mount");
   expect((await run("up")).retcode).toBe(0);
+  expect((await fates())[0]).toEqual(["open", "opened", "mounted"]);
 });
 
 test("removal needs the name twice, everywhere", async () => {

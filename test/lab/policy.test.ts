@@ -84,6 +84,17 @@ const close = () => host.run(`umount ${VOLUME.mountpoint} && cryptsetup close ${
 /** A highstate that may have to wait for people. */
 const highstate = () => scene.master.cli(["highstate", "alpha"], anyEnd);
 
+/** The receipts that say mounted, once there are as many. */
+const mounts = async (count: number) =>
+  waitUntil(
+    `${count} mounts in the audit log`,
+    async () => {
+      const found = (await records("receipt")).filter(({ data }) => data["outcome"] === "mounted");
+      return found.length >= count ? found : undefined;
+    },
+    30_000,
+  );
+
 /** Turns the host on and waits for its startup run to have ended well. */
 async function bootAndOpen(): Promise<void> {
   const startedAt = Date.now();
@@ -123,7 +134,17 @@ async function announcedReboot(signer: readonly string[] = []): Promise<void> {
 
 test("once a boot: the first boot builds and opens; the volume closed by hand stays shut, and no is no", async () => {
   await bootAndOpen();
-  expect((await records("lease")).map(({ data }) => data["purpose"])).toEqual(["format", "open"]);
+  const leases = await records("lease");
+  expect(leases.map(({ data }) => data["purpose"])).toEqual(["format", "open"]);
+  const proven = await mounts(2);
+  expect(new Set(proven.map(({ data }) => data["lease"]))).toEqual(new Set(leases.map(({ seq }) => seq)));
+  for (const { data } of proven) {
+    const used = (await records("receipt")).find((one) => one.data["lease"] === data["lease"]);
+    expect(["formatted", "opened"]).toContain(used?.data["outcome"]);
+    expect(data).toMatchObject({ wiped: true, signature: expect.stringMatching(/^[0-9a-f]{128}$/u) });
+    expect(Number(data["tookMs"])).toBeGreaterThan(Number(used?.data["tookMs"]));
+  }
+  expect(await cli("lease", "list")).toMatch(/open .*allow +opened \d+ ms, wiped; mounted \d+ ms/u);
   await close();
   const run = highstate();
   const hold = await theHold("once-a-boot");
@@ -142,6 +163,8 @@ test("once a boot, announced reboots: after `latchkey reboot` the new boot lease
   const boots = (await records("lease")).map(({ data }) => data["bootId"]);
   expect(boots).toHaveLength(3);
   expect(new Set(boots).size).toBe(2);
+  const [mounted] = (await mounts(3)).slice(-1);
+  expect(mounted?.data).toMatchObject({ purpose: "open", bootId: boots.at(-1) });
 });
 
 test("announced reboots: after a power cut the volume stays shut until somebody approves, and opens at once then", async () => {
@@ -256,7 +279,7 @@ test("the audit log holds every one of those decisions with its reasons, and ver
   expect(await actors("policy-changed")).toHaveLength(4);
   for (const { data } of await records("receipt")) {
     expect(data["wiped"]).toBe(true);
-    expect(["opened", "formatted", "checked"]).toContain(data["outcome"]);
+    expect(["opened", "formatted", "checked", "mounted"]).toContain(data["outcome"]);
   }
   const { stdout, exitCode } = await scene.master.cli(["audit", "verify"]);
   console.error(stdout.trim());

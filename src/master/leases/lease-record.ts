@@ -1,4 +1,5 @@
 import type { AuditFact, AuditRecord } from "../../core/audit/chain.ts";
+import { CANARY_PATH } from "../../core/canary.ts";
 import { LEASE_OUTCOMES, LEASE_PURPOSES } from "../../core/lease-purpose.ts";
 import { z } from "../../core/schema.ts";
 import type { PeerSession } from "../../wire/endpoints.ts";
@@ -50,7 +51,15 @@ export const receiptRecordSchema = z.object({
 export type ReceiptRecord = z.infer<typeof receiptRecordSchema>;
 
 export const leaseKey = (leaseId: string): string => `leases/${leaseId}`;
+/** Of the receipt of the key's use. */
 export const receiptKey = (leaseId: string): string => `receipts/${leaseId}`;
+/** Of the receipt that says `mounted`. */
+export const mountedKey = (leaseId: string): string => `mounted/${leaseId}`;
+
+/** Whether something that this lease's key opened or formatted can be mounted. */
+export function canBeMounted({ path, purpose }: LeaseRecord): boolean {
+  return (purpose === "open" || purpose === "format") && path !== CANARY_PATH;
+}
 
 const KINDS = { allow: "lease", hold: "hold", deny: "deny" } as const;
 

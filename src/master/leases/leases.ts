@@ -17,10 +17,12 @@ import type { Change } from "../store/store.ts";
 import { CANARY_DECISION, makeCanary } from "./canary.ts";
 import { denied, type LeaseDecision, type LeaseFacts, NO_POLICY } from "./decision.ts";
 import {
+  canBeMounted,
   leaseFact,
   leaseKey,
   leaseRecordSchema,
   type LeaseRecord,
+  mountedKey,
   newLease,
   type NewLease,
   receiptFact,
@@ -80,11 +82,11 @@ export class Leases {
   }
 
   /**
-   * Keeps what became of a lease; once, however often it is sent. Throws AuthError `receipt-signature`, `receipt-lease`
-   * for one of another minion.
+   * Keeps what became of a lease: of its use, and that what it opened is mounted, in any order; each once, however often it
+   * is sent. Throws AuthError `receipt-signature`, `receipt-lease` for one of another minion, or a mount that cannot be.
    */
   async receipt(session: PeerSession, body: Request<"lease.receipt">): Promise<Response<"lease.receipt">> {
-    const { leaseId } = body;
+    const { leaseId, outcome } = body;
     const id = session.minionId;
     if (!(await verifyReceipt(body, session.peer, session.handshakeHash))) {
       throw new AuthError("receipt-signature", `cannot take the receipt of "${id}": the signature is wrong`);
@@ -95,8 +97,15 @@ export class Leases {
     if (lease?.id !== id || lease.verdict !== "allow") {
       throw new AuthError("receipt-lease", `cannot take the receipt of "${id}": it has no such lease`);
     }
-    await this.#lanes.run(leaseId, async () => {
-      if ((await store.get(receiptKey(leaseId))) === undefined) await this.#keepReceipt(session, lease, body);
+    if (outcome === "mounted" && !canBeMounted(lease)) {
+      throw new AuthError(
+        "receipt-lease",
+        `cannot take the receipt of "${id}": the lease is for nothing that is mounted`,
+      );
+    }
+    const key = outcome === "mounted" ? mountedKey(leaseId) : receiptKey(leaseId);
+    await this.#lanes.run(key, async () => {
+      if ((await store.get(key)) === undefined) await this.#keepReceipt(session, lease, body, key);
     });
     return {};
   }
@@ -244,13 +253,18 @@ export class Leases {
     return recordedLease(lease, record);
   }
 
-  async #keepReceipt(session: PeerSession, lease: LeaseRecord, body: Request<"lease.receipt">): Promise<void> {
+  async #keepReceipt(
+    session: PeerSession,
+    lease: LeaseRecord,
+    body: Request<"lease.receipt">,
+    key: string,
+  ): Promise<void> {
     const { audit, events, log, keepMs } = this.#options;
     const { leaseId, outcome, wiped, tookMs } = body;
     const at = this.#clock.now();
     const kept = (seq: number): ReceiptRecord => ({ leaseId, seq, at, id: lease.id, outcome, wiped, tookMs });
     const { seq } = await audit.append(receiptFact(at, session, lease, body), (place) => [
-      putRecord(receiptKey(leaseId), kept(place.seq), { ttlMs: keepMs }),
+      putRecord(key, kept(place.seq), { ttlMs: keepMs }),
     ]);
     const record = kept(seq);
     events.emit(`lease/receipt/${lease.id}`, { ...record, path: lease.path });

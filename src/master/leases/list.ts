@@ -1,15 +1,30 @@
 import type { LeaseList } from "../../core/control-api.ts";
 import { decodeRecord } from "../store/record.ts";
 import type { Store } from "../store/store.ts";
-import { leaseKey, leaseRecordSchema, receiptKey, receiptRecordSchema } from "./lease-record.ts";
+import {
+  leaseKey,
+  leaseRecordSchema,
+  mountedKey,
+  receiptKey,
+  type ReceiptRecord,
+  receiptRecordSchema,
+} from "./lease-record.ts";
 
-/** The last leases, newest first, each with its receipt where one came. */
+async function readReceipt(store: Store, key: string): Promise<ReceiptRecord | null> {
+  const kept = await store.get(key);
+  return kept === undefined ? null : decodeRecord(receiptRecordSchema, kept);
+}
+
+/** The last leases, newest first, each with its two receipts: of the key's use, and of the mount; null where none came. */
 export async function listLeases(store: Store, limit: number): Promise<LeaseList> {
   const entries = await store.list(leaseKey(""), { limit, reverse: true });
   const leases = entries.map(async (entry) => {
     const lease = decodeRecord(leaseRecordSchema, entry);
-    const kept = await store.get(receiptKey(lease.leaseId));
-    return { ...lease, receipt: kept === undefined ? null : decodeRecord(receiptRecordSchema, kept) };
+    return {
+      ...lease,
+      receipt: await readReceipt(store, receiptKey(lease.leaseId)),
+      mounted: await readReceipt(store, mountedKey(lease.leaseId)),
+    };
   });
   return { leases: await Promise.all(leases) };
 }

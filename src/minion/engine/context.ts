@@ -65,6 +65,7 @@ export function makeContext(deps: EngineDeps, signal: AbortSignal, call: StateCa
     begin: (key, note) => deps.journal.begin(key, note),
     commit: (key) => deps.journal.commit(key),
     reached: (step) => deps.reached?.(step),
+    mounted: (device) => deps.leases.mounted?.(device),
     note: (line) => {
       notes.push(line);
     },

@@ -21,9 +21,10 @@ export interface EngineDeps {
   readonly pillar: JsonObject;
   readonly states: readonly AnyState[];
   readonly source: CheckContext["source"];
-  /** Hands out keys for the time of one call, and keeps the record of it. */
+  /** Hands out keys for the time of one call, and keeps the record of it, also of what is mounted on what they opened. */
   readonly leases: {
     readonly lease: ApplyContext["lease"];
+    readonly mounted?: NonNullable<ApplyContext["mounted"]>;
     readonly records: () => readonly LeaseRecord[];
   };
   readonly journal: {

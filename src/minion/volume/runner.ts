@@ -71,6 +71,7 @@ export function createVolumeRunner(machine: Machine, options: VolumeRunnerOption
     render: (template) => template,
     leases: leases.records,
     lease: leases.lease,
+    mounted: leases.mounted,
     note: (line) => {
       notes.push(line);
       log.info({ volume: volume.name }, line);

@@ -102,6 +102,13 @@ export async function readBlockDevice(host: Host, path: string): Promise<BlockDe
   };
 }
 
+/** The kernel's name of the block device at a path (links are followed); undefined when there is no block device. */
+export async function readKernelName(host: Host, path: string): Promise<string | undefined> {
+  const stat = await host.stat(path);
+  if (stat?.kind !== "block") return undefined;
+  return (await host.realPath(`/sys/dev/block/${stat.rdev}`))?.split("/").at(-1);
+}
+
 /** As `readBlockDevice`; throws HostError `device-missing` when there is no such device. */
 export async function requireBlockDevice(host: Host, path: string): Promise<BlockDevice> {
   const device = await readBlockDevice(host, path);

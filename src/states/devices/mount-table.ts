@@ -1,4 +1,5 @@
 import type { Host } from "../../core/host.ts";
+import { readKernelName } from "./block-device.ts";
 
 /** One mount, from /proc/self/mountinfo (proc(5)). */
 export interface Mount {
@@ -117,6 +118,16 @@ export interface MountableDevice {
   readonly kernelName: string;
 }
 
+/** Kernel names of all devices of the mounted btrfs that this one is of, itself among them; `[]` when it is of none. */
+export async function btrfsMembers(host: Host, kernelName: string): Promise<readonly string[]> {
+  const all = "/sys/fs/btrfs";
+  for (const uuid of (await host.readDirectory(all)) ?? []) {
+    const members = (await host.readDirectory(`${all}/${uuid}/devices`)) ?? [];
+    if (members.includes(kernelName)) return members;
+  }
+  return [];
+}
+
 /**
  * Whether a mount is of that device. btrfs mounts have a number of their own, so there the source's device counts, and
  * for file systems on several devices what /sys says.
@@ -127,14 +138,10 @@ export async function isMountOf(host: Host, mount: Mount, device: MountableDevic
   const source = await host.stat(mount.source);
   if (source?.kind !== "block") return false;
   if (source.rdev === device.number) return true;
-  const all = "/sys/fs/btrfs";
-  for (const uuid of (await host.readDirectory(all)) ?? []) {
-    const members = (await host.readDirectory(`${all}/${uuid}/devices`)) ?? [];
-    if (!members.includes(device.kernelName)) continue;
-    const name = (await host.realPath(`/sys/dev/block/${source.rdev}`))?.split("/").at(-1);
-    return name !== undefined && members.includes(name);
-  }
-  return false;
+  const members = await btrfsMembers(host, device.kernelName);
+  if (members.length === 0) return false;
+  const name = await readKernelName(host, mount.source);
+  return name !== undefined && members.includes(name);
 }
 
 /** The first mount of a device, undefined when it is not mounted. */

@@ -148,6 +148,7 @@ export const mountMounted = defineState({
       }
       const argv = ["mount", "-t", wanted.fstype, "-o", options, "--", wanted.device, wanted.name] as const;
       await host.run([...argv], { timeoutMs: MOUNT_TIMEOUT_MS, signal });
+      context.mounted?.(wanted.device);
       context.reached("provision:mounted");
     }
     if (fields.has("opts")) {

@@ -3,10 +3,12 @@ import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { type Clock, systemClock } from "../../../src/core/clock.ts";
+import { createLogger } from "../../../src/core/log.ts";
 import type { ApprovalStatement, RebootStatement } from "../../../src/core/operator-statement.ts";
 import type { Explained, PolicyStatus } from "../../../src/core/release-api.ts";
 import { createLeases } from "../../../src/minion/lease.ts";
 import { createLink } from "../../../src/minion/link.ts";
+import { FakeHost } from "../../fakes/fake-host.ts";
 import { startMinion, type TestMinion, until } from "../wire/pair.ts";
 import { addOperator, approve, heldNow, holdList, REFUSED, sign, statementOf } from "./approving.ts";
 import { usePlace } from "./place.ts";
@@ -43,10 +45,12 @@ const endless: Clock = {
 /** A lease as the minion's runs take it: it waits while it is held. Resolves with the key. */
 function waitingLease({ connection, identity }: TestMinion, clock: Clock = systemClock) {
   const leases = createLeases({
+    host: new FakeHost(),
     link: createLink(connection, clock, () => 0.5),
     identity,
     bootId: "b",
     clock,
+    log: createLogger("test", "silent"),
     random: () => 0.5,
     waitMs: 60_000,
     signal: new AbortController().signal,

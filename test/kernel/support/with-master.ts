@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../../src/core/clock.ts";
 import type { Json } from "../../../src/core/json.ts";
+import { createLogger } from "../../../src/core/log.ts";
 import { createLeases } from "../../../src/minion/lease.ts";
 import { createLink } from "../../../src/minion/link.ts";
 import { reportVolumes } from "../../../src/minion/volume/report.ts";
@@ -50,10 +51,12 @@ export class WithMaster {
     const link = createLink(connection, systemClock, () => 0.5);
     const { signal } = this.run.context;
     const leases = createLeases({
+      host: this.#machine.host,
       link,
       identity,
       bootId: "b",
       clock: systemClock,
+      log: createLogger("test", "silent"),
       random: () => 0.5,
       waitMs: 20_000,
       signal,

@@ -124,6 +124,13 @@ test.each(AUDIT_KINDS)("a record of the kind %s is a line of words", (kind) => {
   expect(text).not.toMatch(/[{}\n]/u);
 });
 
+test("a receipt of a mount says how long after the key was in hand; a key that was kept is said to be in any", () => {
+  const mounted = { lease: 7, path: "disk:password", outcome: "mounted", wiped: true, tookMs: 310.4 };
+  expect(textOf("receipt", mounted)).toBe("lease 7, disk:password: mounted after 310 ms");
+  const kept = { ...mounted, wiped: false };
+  expect(textOf("receipt", kept)).toBe("lease 7, disk:password: mounted, NOT WIPED after 310 ms");
+});
+
 test("the other verdicts of a policy and the other phases of a rekey", () => {
   expect(textOf("policy-changed", { kind: "none", hash: "", problem: "" })).toContain("no release policy any more");
   expect(textOf("policy-changed", { kind: "broken", hash: "0", problem: "bad rule" })).toBe(

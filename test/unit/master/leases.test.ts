@@ -1,7 +1,10 @@
 import { beforeEach, expect, test } from "vitest";
+import { CANARY_PATH } from "../../../src/core/canary.ts";
 import { generateDhKey } from "../../../src/core/crypto/x25519.ts";
 import { openSealed } from "../../../src/core/crypto/sealed-secret.ts";
+import { AuthError } from "../../../src/core/errors.ts";
 import { generateIdentity } from "../../../src/core/identity.ts";
+import type { LeaseOutcome, LeasePurpose } from "../../../src/core/lease-purpose.ts";
 import { RECOVERY_PREFIX } from "../../../src/core/recovery-ticket.ts";
 import { Secret } from "../../../src/core/secret.ts";
 import { EventBus } from "../../../src/master/events.ts";
@@ -264,6 +267,72 @@ test("a receipt is kept with its lease; another minion's is refused", async () =
   await expect(room.receipt(session, signReceipt(odd, session.identity, session.handshakeHash))).rejects.toMatchObject({
     code: "receipt-lease",
   });
+});
+
+test("a lease has two receipts, of its use and of the mount: each kept once, in any order, and audited with its signature", async () => {
+  const room = await leases();
+  const answer = await room.lease(session, request());
+  const leaseId = answer.verdict === "allow" ? answer.leaseId : "";
+  const say = async (outcome: LeaseOutcome, tookMs: number) =>
+    room.receipt(
+      session,
+      signReceipt({ leaseId, outcome, wiped: true, tookMs }, session.identity, session.handshakeHash),
+    );
+  await say("mounted", 310);
+  expect((await listLeases(store, 1)).leases).toMatchObject([{ receipt: null, mounted: { tookMs: 310 } }]);
+  await Promise.all([say("mounted", 311), say("opened", 45), say("opened", 45), say("mounted", 312)]);
+  await say("failed", 47);
+  expect((await listLeases(store, 1)).leases).toMatchObject([
+    { receipt: { outcome: "opened", tookMs: 45, wiped: true }, mounted: { outcome: "mounted", tookMs: 310 } },
+  ]);
+  const receipts = (await recordsOf(store)).filter(({ kind }) => kind === "receipt");
+  const signed = { leaseId, lease: 1, path: "disk:password", signature: expect.stringMatching(/^[0-9a-f]{128}$/u) };
+  expect(receipts).toMatchObject([
+    { actor: "web1", data: { ...signed, outcome: "mounted", tookMs: 310 } },
+    { actor: "web1", data: { ...signed, outcome: "opened", tookMs: 45 } },
+  ]);
+});
+
+test("a mount that another minion tells of, or with another's signature, is refused", async () => {
+  const room = await leases();
+  const answer = await room.lease(session, request());
+  const leaseId = answer.verdict === "allow" ? answer.leaseId : "";
+  const receipt = { leaseId, outcome: "mounted" as const, wiped: true, tookMs: 12 };
+  const thief = new FakeSession("web2");
+  await expect(room.receipt(thief, signReceipt(receipt, thief.identity, thief.handshakeHash))).rejects.toMatchObject({
+    code: "receipt-lease",
+  });
+  const opened = signReceipt({ ...receipt, outcome: "opened" }, session.identity, session.handshakeHash);
+  for (const forged of [
+    signReceipt(receipt, thief.identity, session.handshakeHash),
+    { ...opened, outcome: "mounted" as const },
+  ]) {
+    await expect(room.receipt(session, forged)).rejects.toMatchObject({ code: "receipt-signature" });
+  }
+  expect((await listLeases(store, 1)).leases).toMatchObject([{ receipt: null, mounted: null }]);
+});
+
+test.each<[LeasePurpose, string, string]>([
+  ["open", "disk:password", "taken"],
+  ["format", "disk:password", "taken"],
+  ["check", "disk:password", "receipt-lease"],
+  ["grow", "disk:password", "receipt-lease"],
+  ["rotate", "disk:password", "receipt-lease"],
+  ["recovery", "disk:password", "receipt-lease"],
+  ["open", CANARY_PATH, "receipt-lease"],
+])("a receipt that says mounted, for a lease to %s %s: %s", async (purpose, path, became) => {
+  const room = await leases();
+  const answer = await room.lease(session, request({ purpose, path }));
+  const leaseId = answer.verdict === "allow" ? answer.leaseId : "";
+  const receipt = { leaseId, outcome: "mounted" as const, wiped: true, tookMs: 12 };
+  const sent = room.receipt(session, signReceipt(receipt, session.identity, session.handshakeHash));
+  const answered = sent.then(
+    () => "taken",
+    (thrown: unknown) => (thrown instanceof AuthError ? thrown.code : "another error"),
+  );
+  expect(await answered).toBe(became);
+  const kept = (await recordsOf(store)).filter(({ kind }) => kind === "receipt");
+  expect(kept).toHaveLength(became === "taken" ? 1 : 0);
 });
 
 test("I5: neither records nor events nor answers in clear hold a byte of the key", async () => {

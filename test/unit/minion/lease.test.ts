@@ -5,12 +5,14 @@ import { sealSecret } from "../../../src/core/crypto/sealed-secret.ts";
 import { AuthError, TransportError } from "../../../src/core/errors.ts";
 import { verifySignature } from "../../../src/core/crypto/ed25519.ts";
 import { generateIdentity } from "../../../src/core/identity.ts";
+import { createLogger } from "../../../src/core/log.ts";
 import { Secret } from "../../../src/core/secret.ts";
 import { createLeases } from "../../../src/minion/lease.ts";
 import { createLink } from "../../../src/minion/link.ts";
 import { leaseSigningBytes, receiptSigningBytes } from "../../../src/wire/lease-signature.ts";
 import type { Request, Response } from "../../../src/wire/messages.ts";
 import { FakeConnection } from "../../fakes/fake-connection.ts";
+import { FakeHost } from "../../fakes/fake-host.ts";
 
 const identity = generateIdentity();
 const subject = { device: "/dev/vg0/data" };
@@ -37,10 +39,12 @@ function setUp(lease: (body: Request<"lease">, allow: () => Response<"lease">) =
     },
   });
   const leases = createLeases({
+    host: new FakeHost(),
     link: createLink(connection, systemClock, () => 0),
     identity,
     bootId: "boot",
     clock: systemClock,
+    log: createLogger("test", "silent"),
     random: () => 0,
     waitMs,
     signal: new AbortController().signal,

@@ -225,6 +225,25 @@ test("I5: a key that outlives its state is wiped by the engine, and the state ha
   expect(secret.wiped).toBe(true);
 });
 
+test("what a state mounts is told to the run's leases", async () => {
+  const mounted: string[] = [];
+  const state = defineState({
+    name: "thing.mounted",
+    summary: "Mounts.",
+    kind: "action",
+    params,
+    predict: async () => ({ result: null, changes: {}, comment: "" }),
+    act: async ({ name }, context) => {
+      context.mounted?.(`/dev/${name}`);
+      return { result: true, changes: {}, comment: "" };
+    },
+  });
+  const { leases } = depsWith([]);
+  const deps = depsWith([state], { leases: { ...leases, mounted: (device) => mounted.push(device) } });
+  await run("x:\n  thing.mounted: []\n", deps);
+  expect(mounted).toEqual(["/dev/x"]);
+});
+
 test("retry tries again until it succeeds, and says what happened before", async () => {
   let attempts = 0;
   const apply = async () => {

@@ -41,3 +41,15 @@ test.each([
     message: expect.stringContaining(`would cover ${source}, which is mounted on "/data/inner"`) as string,
   });
 });
+
+test("which device is mounted is told once it is, and not when mount fails", async () => {
+  const told: string[] = [];
+  const host = hostWith("254:2", "/other", "ext4", "/dev/vda2");
+  const context = fakeContext(host, { mounted: (device) => told.push(`${device} after ${host.runs.length} command`) });
+  const found = await check(wanted, context);
+  host.once(["mount", "-t", "ext4", "-o", "defaults", "--", "/dev/vdb", "/data"], { exitCode: 32 });
+  await expect(apply(wanted, context, found)).rejects.toMatchObject({ code: "command-failed" });
+  expect(told).toEqual([]);
+  await apply(wanted, context, found);
+  expect(told).toEqual(["/dev/vdb after 2 command"]);
+});
