@@ -137,8 +137,9 @@ async function askOnce(
   subject: LeaseSubject,
 ): Promise<Answer> {
   const { identity, bootId, signal } = options;
-  const ephemeral = generateDhKey();
   const { handshakeHash, master } = live;
+  using keys = new DisposableStack();
+  const ephemeral = keys.adopt(generateDhKey(), (key) => key.wipe());
   const unsigned = {
     path,
     purpose,

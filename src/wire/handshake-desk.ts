@@ -121,14 +121,22 @@ export class HandshakeDesk {
 
   async #startXx(route: Buffer, { minionId, noise: message }: Opening): Promise<void> {
     const noise = this.#respond("XX", minionId);
-    noise.read(message);
+    const drop = () => noise[Symbol.dispose]();
     const sessionId = newSessionId();
-    const reply = noise.write((binding) => makeProof("master", this.#options.identity, binding));
-    this.#pending.add(sessionId, { stage: "xx", minionId, route, noise, drop: () => {} });
+    let reply: Buffer;
+    try {
+      noise.read(message);
+      reply = noise.write((binding) => makeProof("master", this.#options.identity, binding));
+    } catch (error) {
+      drop();
+      throw error;
+    }
+    this.#pending.add(sessionId, { stage: "xx", minionId, route, noise, drop });
     await this.#options.send(route, encodeHandshake("xx2", sessionId, reply));
   }
 
-  async #finishXx(route: Buffer, frame: Later, minionId: string, noise: NoiseHandshake, token: symbol): Promise<void> {
+  async #finishXx(route: Buffer, frame: Later, minionId: string, begun: NoiseHandshake, token: symbol): Promise<void> {
+    using noise = begun;
     const { payload, binding } = noise.read(frame.noise);
     const peer = await checkProofQuickly("minion", payload, binding, noise.remoteStatic);
     const address = this.#options.addressOf(route);
@@ -144,7 +152,7 @@ export class HandshakeDesk {
   }
 
   async #startIk(route: Buffer, { minionId, noise: message }: Opening, token: symbol): Promise<void> {
-    const noise = this.#respond("IK", minionId);
+    using noise = this.#respond("IK", minionId);
     const { payload, binding } = noise.read(message);
     const peer = await checkProofQuickly("minion", payload, binding, noise.remoteStatic);
     const address = this.#options.addressOf(route);

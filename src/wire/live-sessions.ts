@@ -25,13 +25,15 @@ export class LiveSessions {
    * agent's: ending those that speak would only have them come back and end each other. False when there are too many.
    */
   add(session: LiveSession): boolean {
-    const others = this.of(session.minionId);
-    const isIdle = ({ isAgent, silentMs }: LiveSession) => !isAgent && silentMs > PROBE_AFTER_MS;
-    const [idlest] = others.filter(isIdle).toSorted((a, b) => b.silentMs - a.silentMs);
-    if (others.length >= CROWD_OF_MINION) idlest?.close();
-    if (others.length >= MAX_SESSIONS_OF_MINION && !idlest) return false;
+    const own = this.#byMinion.get(session.minionId) ?? new Set();
+    if (own.size >= CROWD_OF_MINION) {
+      const idlest = idlestOf(own);
+      if (own.size >= MAX_SESSIONS_OF_MINION && !idlest) return false;
+      idlest?.close();
+    }
+    own.add(session);
+    this.#byMinion.set(session.minionId, own);
     this.#byWireId.set(session.wireId, session);
-    this.#byMinion.set(session.minionId, new Set([...this.of(session.minionId), session]));
     return true;
   }
 
@@ -41,4 +43,17 @@ export class LiveSessions {
     own?.delete(session);
     if (own?.size === 0) this.#byMinion.delete(session.minionId);
   }
+}
+
+/** The one that is silent for longest, if it is silent for long and no agent's. */
+function idlestOf(sessions: Iterable<LiveSession>): LiveSession | undefined {
+  let idlest: LiveSession | undefined;
+  let longest = PROBE_AFTER_MS;
+  for (const session of sessions) {
+    const { silentMs } = session;
+    if (session.isAgent || silentMs <= longest) continue;
+    idlest = session;
+    longest = silentMs;
+  }
+  return idlest;
 }

@@ -78,9 +78,14 @@ export class NoiseState {
   /** The transport keys; wipes everything else. */
   split(): TransportKeys {
     const [initiator, responder] = hkdf2(this.#chainingKey, EMPTY);
+    this.wipe();
+    return { initiator, responder };
+  }
+
+  /** Overwrites every key in it: it is of no more use. */
+  wipe(): void {
     this.#chainingKey.fill(0);
     this.#key?.fill(0);
-    return { initiator, responder };
   }
 }
 

@@ -47,9 +47,10 @@ export interface NoiseResult {
 
 /**
  * One handshake `Noise_XX_25519_AESGCM_SHA256` or `Noise_IK_25519_AESGCM_SHA256` (Noise revision 34): pure, no socket.
- * Each side calls `write` and `read` in turn as the pattern says, then `finish`. After a throw the handshake is dead.
+ * Each side calls `write` and `read` in turn as the pattern says, then `finish`. After a throw the handshake is dead. One that
+ * does not get as far as `finish` is to be disposed of.
  */
-export class NoiseHandshake {
+export class NoiseHandshake implements Disposable {
   readonly #state: NoiseState;
   readonly #options: NoiseOptions;
   readonly #messages: readonly (readonly Token[])[];
@@ -125,6 +126,7 @@ export class NoiseHandshake {
     }
     const hash = this.#state.hash;
     const keys: TransportKeys = this.#state.split();
+    this[Symbol.dispose]();
     const initiator = this.#options.role === "initiator";
     return {
       send: initiator ? keys.initiator : keys.responder,
@@ -132,6 +134,12 @@ export class NoiseHandshake {
       hash,
       remoteStatic: this.#remoteStatic,
     };
+  }
+
+  /** Overwrites what this handshake was made with; what was recorded of it cannot be opened from here any more. */
+  [Symbol.dispose](): void {
+    this.#ephemeral.wipe();
+    this.#state.wipe();
   }
 
   #turn(writing: boolean): readonly Token[] {

@@ -1,4 +1,11 @@
-import { createPrivateKey, createPublicKey, diffieHellman, generateKeyPairSync, type KeyObject } from "node:crypto";
+import {
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  generateKeyPairSync,
+  type KeyObject,
+  randomFillSync,
+} from "node:crypto";
 import { BugError, ProtocolError } from "../errors.ts";
 import { KeyCache } from "./key-cache.ts";
 import { parsePublicKey } from "./public-key.ts";
@@ -19,6 +26,8 @@ export interface DhKey {
    * ProtocolError `weak-key` for a point of low order, whose result would not depend on this key, and for wrong lengths.
    */
   agree(publicKey: Uint8Array): Buffer;
+  /** Ends it: the private half is overwritten, or let go for OpenSSL to overwrite, and `agree` throws from then on. */
+  wipe(): void;
 }
 
 /** The key pair of a 32-byte secret. The caller wipes the secret. */
@@ -26,15 +35,25 @@ export function dhKeyFromSecret(secret: Uint8Array): DhKey {
   if (secret.length !== DH_KEY_BYTES)
     throw new BugError("bad-seed", `cannot make an X25519 key of ${secret.length} bytes`);
   const native = sodium();
-  if (native) return sodiumDhKey(native, secret);
+  if (native) {
+    const own = native.sodium_malloc(DH_KEY_BYTES);
+    own.set(secret);
+    return sodiumDhKey(native, own);
+  }
   const der = Buffer.concat([PKCS8, secret]);
   const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
   der.fill(0);
   return dhKey(key, createPublicKey(key));
 }
 
-/** A new key pair for one use, made inside OpenSSL. */
+// above the 64 bytes up to which V8 keeps a buffer inside its own heap, where a wipe misses copies
+const OFF_HEAP_BYTES = 96;
+
+/** A new key pair for one use. */
 export function generateDhKey(): DhKey {
+  const native = sodium();
+  if (native)
+    return sodiumDhKey(native, randomFillSync(Buffer.allocUnsafeSlow(OFF_HEAP_BYTES).subarray(0, DH_KEY_BYTES)));
   const pair = generateKeyPairSync("x25519");
   return dhKey(pair.privateKey, pair.publicKey);
 }
@@ -43,25 +62,46 @@ export function generateDhKey(): DhKey {
 const publicKeys = new KeyCache<KeyObject>(256, (raw) => parsePublicKey(SPKI, raw));
 
 function dhKey(privateKey: KeyObject, publicKey: KeyObject): DhKey {
+  let own: KeyObject | undefined = privateKey;
   return {
     // as JWK, which is far quicker than DER
     publicKey: Buffer.from(publicKey.export({ format: "jwk" }).x ?? "", "base64url"),
-    agree: (other) => agreed(other, () => diffieHellman({ privateKey, publicKey: publicKeys.get(other) })),
+    agree: (other) => {
+      const key = unwiped(own);
+      return agreed(other, () => diffieHellman({ privateKey: key, publicKey: publicKeys.get(other) }));
+    },
+    wipe: () => {
+      own = undefined;
+    },
   };
 }
 
-/** For a key that is used again and again: there is no key object to be made of each public key that it meets. */
-function sodiumDhKey(native: Sodium, secret: Uint8Array): DhKey {
-  const own = native.sodium_malloc(DH_KEY_BYTES);
-  own.set(secret);
+/** Takes the secret over. There is no key object to be made of it, nor of each public key that it meets. */
+function sodiumDhKey(native: Sodium, secret: Buffer): DhKey {
+  let own: Buffer | undefined = secret;
   const publicKey = Buffer.alloc(DH_KEY_BYTES);
-  native.crypto_scalarmult_base(publicKey, own);
-  const multiply = (other: Uint8Array) => {
-    const shared = Buffer.allocUnsafeSlow(DH_KEY_BYTES).fill(0);
-    native.crypto_scalarmult(shared, own, other);
+  native.crypto_scalarmult_base(publicKey, secret);
+  const multiply = (key: Buffer, other: Uint8Array) => {
+    const shared = Buffer.allocUnsafeSlow(OFF_HEAP_BYTES).fill(0).subarray(0, DH_KEY_BYTES);
+    native.crypto_scalarmult(shared, key, other);
     return shared;
   };
-  return { publicKey, agree: (other) => agreed(other, () => multiply(other)) };
+  return {
+    publicKey,
+    agree: (other) => {
+      const key = unwiped(own);
+      return agreed(other, () => multiply(key, other));
+    },
+    wipe: () => {
+      own?.fill(0);
+      own = undefined;
+    },
+  };
+}
+
+function unwiped<T>(key: T | undefined): T {
+  if (key === undefined) throw new BugError("key-wiped", "cannot agree on a key: ours is wiped");
+  return key;
 }
 
 function agreed(other: Uint8Array, agree: () => Buffer): Buffer {

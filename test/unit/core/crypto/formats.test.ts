@@ -81,6 +81,13 @@ test("agreed keys are tweetnacl's byte for byte", () => {
   );
 });
 
+test("a wiped key agrees with nobody any more", () => {
+  const [key, other] = [generateDhKey(), generateDhKey()];
+  key.wipe();
+  key.wipe();
+  expect(() => key.agree(other.publicKey)).toThrow(expect.objectContaining({ code: "key-wiped" }));
+});
+
 // https://cr.yp.to/ecdh.html#validate
 const LOW_ORDER = [
   "00".repeat(32),

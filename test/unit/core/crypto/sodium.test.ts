@@ -61,13 +61,23 @@ test("its public keys and agreed keys are tweetnacl's and OpenSSL's byte for byt
       const ours = dhKeyFromSecret(secret);
       expect(hex(ours.publicKey)).toBe(hex(nacl.scalarMult.base(secret)));
       expect(hex(ours.agree(point))).toBe(hex(nacl.scalarMult(secret, point)));
-      // a one-time key is OpenSSL's still
       const once = generateDhKey();
       expect(hex(ours.agree(once.publicKey))).toBe(hex(once.agree(ours.publicKey)));
+      expect(hex(once.agree(before.publicKey))).toBe(hex(before.agree(once.publicKey)));
     }),
     few,
   );
   expect(hex(dhKeyFromSecret(seven).publicKey)).toBe(hex(before.publicKey));
+});
+
+test("a wiped key agrees with nobody any more, and wiping it twice is no error", () => {
+  for (const key of [generateDhKey(), dhKeyFromSecret(new Uint8Array(32).fill(3))]) {
+    const other = generateDhKey();
+    key.agree(other.publicKey).fill(0);
+    key.wipe();
+    key.wipe();
+    expect(() => key.agree(other.publicKey)).toThrow(expect.objectContaining({ code: "key-wiped" }));
+  }
 });
 
 // https://cr.yp.to/ecdh.html#validate
