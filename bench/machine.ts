@@ -18,7 +18,7 @@ export interface Machine {
 }
 
 /** The machine that the budgets were written on. */
-const DESIGN = { nodeStartMs: 26, ed25519VerifyUs: 80, x25519Us: 30 } as const;
+export const DESIGN = { nodeStartMs: 26, ed25519VerifyUs: 80, x25519Us: 30 } as const;
 
 /** What scales a budget: `crypto` one verification and one agreement (a lease), `start` a bare Node's start. */
 export type Scale = "crypto" | "start";
@@ -40,6 +40,17 @@ export async function measureMachine(): Promise<Machine> {
     ed25519VerifyUs: cpuUs(() => verify(null, message, signing.publicKey, signature)),
     x25519Us: cpuUs(() => diffieHellman({ privateKey: mine.privateKey, publicKey: theirs.publicKey })),
     fsyncMs: fsyncMs(),
+  };
+}
+
+/** Between two measurements of the same machine. */
+export function meanMachine(a: Machine, b: Machine): Machine {
+  const between = (figure: keyof Machine) => (a[figure] + b[figure]) / 2;
+  return {
+    nodeStartMs: between("nodeStartMs"),
+    ed25519VerifyUs: between("ed25519VerifyUs"),
+    x25519Us: between("x25519Us"),
+    fsyncMs: between("fsyncMs"),
   };
 }
 

@@ -1,4 +1,5 @@
-import { measureMachine } from "./machine.ts";
+import { meanMachine, measureMachine } from "./machine.ts";
+import { machineRows } from "./machine-rows.ts";
 import { type BenchResult, formatTable, scaledLimit } from "./table.ts";
 
 /** Each bench by name; loaded only when asked for. */
@@ -22,42 +23,24 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
-const machine = await measureMachine();
-console.log(
-  formatTable(
-    "this machine",
-    {
-      rows: [
-        {
-          key: "machineNodeStartMs",
-          value: machine.nodeStartMs,
-          unit: "ms",
-          note: "bare Node; the budgets' machine 26",
-        },
-        { key: "machineEd25519VerifyUs", value: machine.ed25519VerifyUs, unit: "us", note: "the budgets' machine 80" },
-        { key: "machineX25519Us", value: machine.x25519Us, unit: "us", note: "the budgets' machine 30" },
-        { key: "machineFsyncMs", value: machine.fsyncMs, unit: "ms" },
-      ],
-    },
-    machine,
-  ),
-);
-const figures: Record<string, number> = {
-  machineNodeStartMs: machine.nodeStartMs,
-  machineEd25519VerifyUs: machine.ed25519VerifyUs,
-  machineX25519Us: machine.x25519Us,
-  machineFsyncMs: machine.fsyncMs,
-};
+const figures: Record<string, number> = {};
+let machine = await measureMachine();
 for (const name of wanted) {
   const bench = await BENCHES[name]?.();
   if (!bench) continue;
+  const before = machine;
   const result = await bench.run();
-  console.log(formatTable(name, result, machine));
+  machine = await measureMachine();
+  // a shared machine is not as fast at the end as it was at the beginning: budgets are scaled by the middle of both
+  const meanwhile = meanMachine(before, machine);
+  console.log(formatTable("this machine meanwhile", { rows: machineRows(meanwhile, [before, machine]) }, meanwhile));
+  console.log(formatTable(name, result, meanwhile));
+  for (const { key, value } of machineRows(meanwhile, [before, machine])) figures[key] = value;
   for (const { key, value, budget } of result.rows) {
     figures[key] = value;
     if (!budget) continue;
     figures[`${key}Budget`] = budget.limit;
-    const scaled = scaledLimit(budget, machine);
+    const scaled = scaledLimit(budget, meanwhile);
     if (scaled !== undefined) figures[`${key}BudgetScaled`] = scaled;
   }
 }

@@ -27,7 +27,9 @@ export interface BenchResult {
   readonly remarks?: readonly string[];
 }
 
-const digits = (value: number) => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(value < 1 ? 3 : 2));
+/** A figure as people read it. */
+export const digits = (value: number): string =>
+  Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(value < 1 ? 3 : 2);
 
 /** The limit that a budget comes to on this machine; undefined for one that hangs on no machine. */
 export function scaledLimit({ limit, good, scale }: Budget, machine: Machine): number | undefined {
