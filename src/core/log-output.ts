@@ -27,8 +27,7 @@ export function standardError(name: string): { write(line: string): void } {
     if (written === bytes.length) dropped = 0;
     else dropped += lines.split("\n").length - 1;
   };
-  // also the end of a process by an exception that nobody caught
-  process.once("exit", flush);
+  atExit(flush);
   return {
     write: (line) => {
       text += line;
@@ -38,6 +37,18 @@ export function standardError(name: string): { write(line: string): void } {
       setImmediate(flush);
     },
   };
+}
+
+const lastWords = new Set<() => void>();
+
+/** Also the end of a process by an exception that nobody caught. */
+function atExit(flush: () => void): void {
+  if (lastWords.size === 0) {
+    process.once("exit", () => {
+      for (const each of lastWords) each();
+    });
+  }
+  lastWords.add(flush);
 }
 
 /** How many of the bytes were written: all, unless the system refuses more. */

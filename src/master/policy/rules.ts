@@ -73,6 +73,8 @@ const ruleSchema = z.strictObject({
 export const releaseFileSchema = z
   .strictObject({
     nodegroups: z.record(name, z.array(name).min(1)).default({}),
+    /** Whether a run that does more than look is pushed only by an operator who signs it. */
+    signed_pushes: z.boolean().default(false),
     rules: z.array(ruleSchema).max(1000),
   })
   .superRefine(({ rules }, context) => {
@@ -100,6 +102,7 @@ export interface Rule extends Omit<RuleFile, "match"> {
 /** A release policy ready to be evaluated. */
 export interface ReleasePolicy {
   readonly nodegroups: Readonly<Record<string, readonly string[]>>;
+  readonly signedPushes: boolean;
   readonly rules: readonly Rule[];
 }
 
@@ -120,6 +123,7 @@ export function compilePolicy(parsed: unknown): ReleasePolicy {
   }
   return {
     nodegroups: result.data.nodegroups,
+    signedPushes: result.data.signed_pushes,
     rules: result.data.rules.map(({ match: { validator, ...match }, ...rule }) => ({
       ...rule,
       match,

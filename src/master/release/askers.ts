@@ -23,8 +23,12 @@ const keyOf = ({ id, jid }: Pick<Push, "id" | "jid">) => `${PREFIX}${id}/${jid}`
 const KEEP_MS = 86_400_000;
 /** A host that starts again so soon after a job has returned did so because of it. */
 const CAUSED_MS = 900_000;
-/** Functions that only look: they ask for no key and restart nothing. */
-const ONLY_LOOKS = /^(?:audit|grains|match|pillar|sys|test)\./u;
+const ONLY_LOOKS = /^(?:(?:audit|grains|match|pillar|sys|test)\.|(?:volume\.(?:devs|plan|status)|leakcheck\.run)$)/u;
+
+/** Whether a function only looks: it asks for no key and restarts nothing. */
+export function onlyLooks(fun: string): boolean {
+  return ONLY_LOOKS.test(fun);
+}
 
 export interface AskersOptions {
   readonly store: Store;
@@ -55,7 +59,7 @@ export class Askers {
   pushed(job: { readonly jid: string; readonly fun: string; readonly ids: readonly string[] }, by: string) {
     const { now, bootOf } = this.#options;
     const until = now() + KEEP_MS;
-    const pushes = ONLY_LOOKS.test(job.fun)
+    const pushes = onlyLooks(job.fun)
       ? []
       : job.ids.map((id): Push => {
           return { id, jid: job.jid, by, bootId: bootOf(id), endedAt: null, nextBoot: "", until };

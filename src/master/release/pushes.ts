@@ -2,7 +2,7 @@ import type { JobRequest } from "../../core/control-api.ts";
 import { AuthError } from "../../core/errors.ts";
 import { argumentsDigest, type JobStatement } from "../../core/operator-statement.ts";
 import type { Store } from "../store/store.ts";
-import type { Askers } from "./askers.ts";
+import { type Askers, onlyLooks } from "./askers.ts";
 import type { Journal } from "./journal.ts";
 import type { Nonces } from "./nonces.ts";
 import { type Operators, ROOT } from "./operators.ts";
@@ -45,11 +45,27 @@ export class Pushes {
   /**
    * How the pusher of a job is to be noted; undefined when nobody need be. Throws AuthError `bad-approval` for a statement
    * that is not about this job, is not signed by who it names, has expired or was used before. Without a statement it is
-   * root who asks, as soon as there are operators and rules that want approvals.
+   * root who asks, as soon as there are operators and rules that want approvals; AuthError `unsigned-push` where the policy
+   * wants a name.
    */
   async prove(request: JobRequest): Promise<NotePush | undefined> {
-    const { askers, store } = this.#options;
     if (request.pushed) return this.#signed(request, request.pushed);
+    await this.assertMayBeUnsigned(request.fun);
+    return this.byRoot();
+  }
+
+  /** Throws AuthError `unsigned-push` where the policy wants to know who pushes this function. */
+  async assertMayBeUnsigned(fun: string): Promise<void> {
+    const loaded = await this.#options.policy.current();
+    if (loaded.kind !== "policy" || !loaded.policy.signedPushes || onlyLooks(fun)) return;
+    throw new AuthError("unsigned-push", `cannot push "${fun}": the release policy wants every push signed`, {
+      hint: "push it with --operator NAME; `latchkey operator add` registers one",
+    });
+  }
+
+  /** How a job is to be noted that nobody signs, the master's own among them; undefined when it need not be. */
+  async byRoot(): Promise<NotePush | undefined> {
+    const { askers, store } = this.#options;
     if (!(await this.#needsName())) return undefined;
     return async (job) => {
       const { changes, apply } = askers.pushed(job, ROOT);

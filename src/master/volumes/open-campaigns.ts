@@ -2,6 +2,7 @@ import { targetMatcher } from "../../sls/target.ts";
 import type { Hosts } from "../hosts.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import { unknownIds } from "../jobs/named-ids.ts";
+import type { Pushes } from "../release/pushes.ts";
 import type { PillarRoom } from "../pillar-room.ts";
 import type { CampaignsOptions } from "./campaign-options.ts";
 import { Campaigns } from "./campaigns.ts";
@@ -16,13 +17,14 @@ export interface CampaignRooms extends Pick<
 > {
   readonly hosts: Pick<Hosts, "grains" | "session" | "status">;
   readonly jobs: Pick<Jobs, "start">;
+  readonly pushes: Pick<Pushes, "byRoot">;
   readonly rotations: Pick<Rotations, "list">;
   readonly pillar: Pick<PillarRoom, "compile">;
 }
 
 /** Opens the campaigns over the master's other rooms. */
 export async function openCampaigns(rooms: CampaignRooms): Promise<Campaigns> {
-  const { hosts, jobs, rotations, pillar, acceptedIds } = rooms;
+  const { hosts, jobs, pushes, rotations, pillar, acceptedIds } = rooms;
   const grainsOf = (id: string) => hosts.grains(id) ?? {};
   return Campaigns.load({
     ...rooms,
@@ -38,6 +40,6 @@ export async function openCampaigns(rooms: CampaignRooms): Promise<Campaigns> {
       const compiled = await pillar.compile(id, grainsOf(id));
       return volumesLeft(compiled, await rotations.list(id), names, since);
     },
-    push: async (request, ending) => (await jobs.start(request)).read(ending),
+    push: async (request, ending) => (await jobs.start(request, await pushes.byRoot())).read(ending),
   });
 }

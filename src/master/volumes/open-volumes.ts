@@ -147,7 +147,8 @@ export async function openVolumeOperations(parts: OperationParts): Promise<Volum
   await erasures.resume();
   // two heartbeats: whoever was there has noticed by then, and is back
   const settleMs = Math.round(config.heartbeat * 2000);
-  const campaigns = await openCampaigns({ ...shared, hosts, jobs, rotations, pillar, acceptedIds, settleMs });
+  const { pushes } = release;
+  const campaigns = await openCampaigns({ ...shared, hosts, jobs, pushes, rotations, pillar, acceptedIds, settleMs });
   const locks = {
     volumes,
     acceptedIds,
@@ -177,7 +178,14 @@ export async function openVolumeOperations(parts: OperationParts): Promise<Volum
       await lockBeforeJob(locks, request);
     },
     extend: (app) => {
-      addCampaignRoutes(app, campaigns);
+      addCampaignRoutes(app, {
+        list: () => campaigns.list(),
+        stop: async () => campaigns.stop(),
+        start: async (request) => {
+          await pushes.assertMayBeUnsigned("volume.rotate");
+          return campaigns.start(request);
+        },
+      });
       addPassphraseRoute(app, { passphrases, openOnce: (armored) => pillar.vault.openOnce(armored), acceptedIds });
       addVolumeRoutes(app, volumes, rotations, async () => readLastLeases(store));
       addHeaderRoutes(app, headers);

@@ -13,9 +13,12 @@ import { leaseKey, portsOf, type Rig, tinyPillar } from "./rig.ts";
 const key = randomBytes(32);
 const place = usePlace();
 
-async function start(rules: readonly object[] | undefined = [{ name: "ask", require: { approvals: { count: 1 } } }]) {
+async function start(
+  rules: readonly object[] | undefined = [{ name: "ask", require: { approvals: { count: 1 } } }],
+  more: object = {},
+) {
   const policyPath = join(place.directory, "release.yaml");
-  if (rules) writeFileSync(policyPath, JSON.stringify({ rules }));
+  if (rules) writeFileSync(policyPath, JSON.stringify({ rules, ...more }));
   const config = { release_policy: policyPath };
   const one = await place.start({ openPillar: async () => tinyPillar(key) }, config);
   return one;
@@ -189,4 +192,37 @@ test("a push that only looks asks for nothing", async () => {
   await push(one, minion, { ...request, pushed: sign(statement, ann) });
   expect(await leaseKey(minion, "disk:password")).toBe("hold");
   expect((await heldNow(one)).askers).toEqual([]);
+});
+
+test("where the policy wants pushes signed, nobody pushes as root what they approve under their own name", async () => {
+  const one = await start(undefined, { signed_pushes: true });
+  const minion = await connect(one);
+  const pushing = async (request: JobRequest) => {
+    for await (const event of one.client.stream<JobEvent>("POST", "/v1/jobs", request)) return event;
+    return undefined;
+  };
+  const refused = { code: "unsigned-push", hint: expect.stringContaining("--operator") as string };
+  await expect(pushing(REQUEST)).rejects.toMatchObject(refused);
+  const ann = await addOperator(one, "ann");
+  for (const fun of ["state.highstate", "cmd.run", "volume.rotate", "volume.statuses", "system.reboot"]) {
+    await expect(pushing({ ...REQUEST, fun })).rejects.toMatchObject(refused);
+  }
+  const campaign = {
+    target: REQUEST.target,
+    volumes: [],
+    keepOld: false,
+    batch: "5",
+    maxFailures: 1,
+    deadlineMs: 60_000,
+  };
+  await expect(one.client.request("POST", "/v1/campaigns", campaign)).rejects.toMatchObject(refused);
+  expect(minion.jobs).toHaveLength(0);
+  for (const fun of ["test.ping", "volume.status", "volume.devs", "volume.plan", "leakcheck.run"]) {
+    await push(one, minion, { ...REQUEST, fun, kwargs: {} });
+  }
+  await push(one, minion, { ...REQUEST, pushed: sign(jobStatement(one, "ann"), ann) });
+  expect(await leaseKey(minion, "disk:password")).toBe("hold");
+  const hold = await heldNow(one);
+  expect(hold.askers).toEqual(["ann"]);
+  await expect(approve(one, sign(statementOf(one, hold, "ann"), ann))).rejects.toMatchObject(REFUSED);
 });
