@@ -8,6 +8,7 @@ import type { CommandOptions, CommandResult } from "./command.ts";
 import { HostConsole } from "./console.ts";
 import { ControlLine } from "./control-line.ts";
 import type { LabNetwork } from "./network.ts";
+import { pinned } from "./pinned.ts";
 import { umlEnvironment } from "./uml-environment.ts";
 
 /** A file, or a symbolic link. */
@@ -95,6 +96,7 @@ export class LabHost {
     this.console.add("lab", "power on");
     const argv = [
       ...network.prefix,
+      ...pinned(),
       "linux.uml",
       `mem=${memoryMiB}M`,
       `ubd0=${this.rootDisk},${image}`,

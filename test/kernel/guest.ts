@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ensurePackages, KERNEL_PACKAGES } from "../../lab/packages.ts";
 import { PROJECT } from "../../lab/place.ts";
+import { pinned } from "../../lab/pinned.ts";
 import { makeScratch } from "../../lab/scratch.ts";
 import { umlEnvironment, umlExtraPackages } from "../../lab/uml-environment.ts";
 import { showOutput } from "../tiers.ts";
@@ -46,8 +47,9 @@ export async function guestCommand(
     "loglevel=3",
   ];
   const ours = [`PROJECT=${PROJECT}`, `EXCHANGE=${exchange}`, ...parameters];
+  const [first = "", ...rest] = [...pinned(), "linux.uml", ...kernel, ...fixed, ...ours];
   return {
-    argv: ["linux.uml", ...kernel, ...fixed, ...ours],
+    argv: [first, ...rest],
     env,
     dispose: () => rmSync(memory, { recursive: true, force: true }),
   };

@@ -8,9 +8,9 @@ import { brokenTier, resultOf, skipTier, sumOf, type TierResult } from "../tiers
 import { baseEnvironment, run, runInGuest } from "./guest.ts";
 import { kernelFiles, sharesOf } from "./shares.ts";
 
-/** A guest has one processor and often waits: one more than there are processors keeps them all busy. */
+/** A guest stays on one processor and often waits: two on each keep them all busy. */
 const MOST_GUESTS = 4;
-const GUESTS = Math.min(MOST_GUESTS, availableParallelism() + 1);
+const GUESTS = Math.min(MOST_GUESTS, availableParallelism() * 2);
 
 /** Whether this machine's own kernel has device-mapper and we may use it. */
 function hasDeviceMapper(): boolean {
