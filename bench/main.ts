@@ -33,9 +33,10 @@ for (const name of wanted) {
   machine = await measureMachine();
   // a shared machine is not as fast at the end as it was at the beginning: budgets are scaled by the middle of both
   const meanwhile = meanMachine(before, machine);
-  console.log(formatTable("this machine meanwhile", { rows: machineRows(meanwhile, [before, machine]) }, meanwhile));
+  const rows = machineRows(meanwhile, [before, machine]);
+  console.log(formatTable("this machine meanwhile", { rows }, meanwhile));
   console.log(formatTable(name, result, meanwhile));
-  for (const { key, value } of machineRows(meanwhile, [before, machine])) figures[key] = value;
+  for (const { key, value } of rows) figures[key] = value;
   for (const { key, value, budget } of result.rows) {
     figures[key] = value;
     if (!budget) continue;

@@ -97,7 +97,7 @@ export async function startMaster({
   const config = overrides.config ?? (await loadMasterConfig(configPath));
   const log = overrides.log ?? createLogger("latchkey-master", config.log_level);
   const clock = overrides.clock ?? systemClock;
-  const isQuick = await loadSodium();
+  const curves = (await loadSodium()) ? "libsodium" : "OpenSSL";
   const closers: (() => Promise<void> | void)[] = [];
   const close = async () => {
     for (const closer of closers.splice(0).toReversed()) await closer();
@@ -140,17 +140,10 @@ export async function startMaster({
       await notifyService({ stopping: true });
       await close();
     })();
-    log.info(
-      {
-        fingerprint: identity.fingerprint,
-        ...running.ports,
-        socket: config.socket,
-        curves: isQuick ? "libsodium" : "OpenSSL",
-      },
-      "ready",
-    );
+    const { fingerprint } = identity;
+    log.info({ fingerprint, ...running.ports, socket: config.socket, curves }, "ready");
     await notifyService({ ready: true, status: `serving on ports ${config.publish_port} and ${config.ret_port}` });
-    return { ...running, fingerprint: identity.fingerprint, socket: config.socket, stopped };
+    return { ...running, fingerprint, socket: config.socket, stopped };
   } catch (error) {
     log.error({ err: errorMessage(error) }, "cannot start");
     await close();

@@ -138,8 +138,7 @@ async function askOnce(
 ): Promise<Answer> {
   const { identity, bootId, signal } = options;
   const { handshakeHash, master } = live;
-  using keys = new DisposableStack();
-  const ephemeral = keys.adopt(generateDhKey(), (key) => key.wipe());
+  using ephemeral = generateDhKey();
   const unsigned = {
     path,
     purpose,

@@ -18,7 +18,7 @@ const SPKI = Buffer.from("302a300506032b656e032100", "hex");
 export const DH_KEY_BYTES = 32;
 
 /** An X25519 key pair (RFC 7748). The private half stays inside OpenSSL's memory, or libsodium's. */
-export interface DhKey {
+export interface DhKey extends Disposable {
   /** 32 bytes. */
   readonly publicKey: Uint8Array;
   /**
@@ -63,6 +63,9 @@ const publicKeys = new KeyCache<KeyObject>(256, (raw) => parsePublicKey(SPKI, ra
 
 function dhKey(privateKey: KeyObject, publicKey: KeyObject): DhKey {
   let own: KeyObject | undefined = privateKey;
+  const wipe = () => {
+    own = undefined;
+  };
   return {
     // as JWK, which is far quicker than DER
     publicKey: Buffer.from(publicKey.export({ format: "jwk" }).x ?? "", "base64url"),
@@ -70,15 +73,18 @@ function dhKey(privateKey: KeyObject, publicKey: KeyObject): DhKey {
       const key = unwiped(own);
       return agreed(other, () => diffieHellman({ privateKey: key, publicKey: publicKeys.get(other) }));
     },
-    wipe: () => {
-      own = undefined;
-    },
+    wipe,
+    [Symbol.dispose]: wipe,
   };
 }
 
 /** Takes the secret over. There is no key object to be made of it, nor of each public key that it meets. */
 function sodiumDhKey(native: Sodium, secret: Buffer): DhKey {
   let own: Buffer | undefined = secret;
+  const wipe = () => {
+    own?.fill(0);
+    own = undefined;
+  };
   const publicKey = Buffer.alloc(DH_KEY_BYTES);
   native.crypto_scalarmult_base(publicKey, secret);
   const multiply = (key: Buffer, other: Uint8Array) => {
@@ -92,10 +98,8 @@ function sodiumDhKey(native: Sodium, secret: Buffer): DhKey {
       const key = unwiped(own);
       return agreed(other, () => multiply(key, other));
     },
-    wipe: () => {
-      own?.fill(0);
-      own = undefined;
-    },
+    wipe,
+    [Symbol.dispose]: wipe,
   };
 }
 

@@ -1,4 +1,3 @@
-import { sha256 } from "../../core/crypto/hash.ts";
 import { z } from "../../core/schema.ts";
 import { MAX_BUDGET } from "../policy/rules.ts";
 import { decodeRecord, putRecord } from "../store/record.ts";
@@ -67,19 +66,8 @@ const MAX_BOOTS = 16;
 const MAX_USES = 64;
 
 const keyOf = (id: string, path: string) => `${PREFIX}${id}/${pathName(path)}`;
-
-/** One request asks for its device's name three times. */
-const deviceNames = new Map<string, string>();
-const MAX_NAMES = 256;
-
-function deviceName(device: string): string {
-  const known = deviceNames.get(device);
-  if (known !== undefined) return known;
-  const name = sha256(Buffer.from(device)).toString("hex").slice(0, 16);
-  if (deviceNames.size >= MAX_NAMES) deviceNames.clear();
-  deviceNames.set(device, name);
-  return name;
-}
+/** A device's name is a path as well, and as long as its host likes. */
+const deviceName = (device: string) => pathName(device).slice(0, 16);
 
 /** How releases of a purpose are counted: by device, and those of all further devices together once there are too many. */
 function useOf(uses: Boot["uses"], { purpose, device }: LeaseUse): string {
