@@ -10,7 +10,7 @@ import { globMatcher } from "../sls/glob.ts";
 import type { EventBus } from "./events.ts";
 import { type Actor, MASTER, ROOT } from "./audit/actor.ts";
 import type { AuditLog } from "./audit/audit-log.ts";
-import { type KeyRecord, holdsKeys, keyRecordSchema, newKeyRecord, toKeyEntry } from "./key-record.ts";
+import { type KeyRecord, holdsKeys, keyRecordSchema, keysOf, newKeyRecord, toKeyEntry } from "./key-record.ts";
 import { decodeRecord, putRecord } from "./store/record.ts";
 import type { Change, Store } from "./store/store.ts";
 
@@ -99,6 +99,18 @@ export class Enrolment {
       this.#options.log.error({ id, err: errorMessage(error) }, "cannot record a key: the peer is refused");
       return "refuse";
     }
+  }
+
+  /** The keys that may open sessions as `id`, if any may. Changes nothing. */
+  holder(id: string): PublicIdentity | undefined {
+    const record = this.#keys.get(id);
+    return record?.state === "accepted" && !this.#barred.has(id) ? keysOf(record) : undefined;
+  }
+
+  /** A session of an accepted key has begun: its peer is there, and where. */
+  met({ minionId, address }: Pick<PeerSession, "address" | "minionId">): void {
+    const record = this.#keys.get(minionId);
+    if (record !== undefined) this.#seen(record, address);
   }
 
   /** Whether this session's keys still hold its id; asked again with every request. */

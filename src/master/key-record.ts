@@ -33,8 +33,12 @@ export function newKeyRecord(
 
 /** Whether the record is of exactly these keys, both of them. */
 export function holdsKeys(record: KeyRecord, peer: PublicIdentity): boolean {
-  const signKey = Buffer.from(record.signKey, "base64");
-  return sameIdentity({ signKey, dhKey: Buffer.from(record.dhKey, "base64") }, peer);
+  return sameIdentity(keysOf(record), peer);
+}
+
+/** The keys of a record. */
+export function keysOf({ signKey, dhKey }: KeyRecord): PublicIdentity {
+  return { signKey: Buffer.from(signKey, "base64"), dhKey: Buffer.from(dhKey, "base64") };
 }
 
 /** What operators see of a record. */

@@ -62,6 +62,7 @@ export function minionHandlers(rooms: RequestRooms): MasterHandlers {
   const { enrolment, hosts, events, liveness } = rooms;
   const handlers = requestHandlers(rooms);
   return {
+    holder: (id) => enrolment.holder(id),
     admit: async (id, peer, address) => enrolment.admit(id, peer, address),
     request: async (session, method, body) => {
       if (!enrolment.allows(session) || !Object.hasOwn(handlers, method)) {
@@ -73,7 +74,8 @@ export function minionHandlers(rooms: RequestRooms): MasterHandlers {
     },
     opened: (session) => {
       // the key may have been deleted while the handshake was under way
-      if (!enrolment.allows(session)) session.close();
+      if (enrolment.allows(session)) enrolment.met(session);
+      else session.close();
     },
     closed: (session) => {
       if (!hosts.closed(session)) return;

@@ -23,7 +23,15 @@ export interface PeerSession {
 
 /** What the master's rooms plug into the wire. */
 export interface MasterHandlers {
-  /** Called at the end of each handshake; records unknown peers as pending. Must not throw for a bad peer. */
+  /**
+   * The keys that may open sessions as `minionId`, undefined when none may. Asked for openings that may be replays: it must
+   * change nothing.
+   */
+  holder(minionId: string): PublicIdentity | undefined;
+  /**
+   * Called when a peer that is not (yet) the holder has answered a key made for this very handshake, so that it is there
+   * now; records unknown peers as pending. Must not throw for a bad peer.
+   */
   admit(minionId: string, peer: PublicIdentity, address: string): Promise<Admission>;
   /** A validated request on a live session. What it throws is reported; the peer learns `refused` for an AuthError and
    * `failed` for all else, never why. */

@@ -1,7 +1,7 @@
 import type { Clock } from "../core/clock.ts";
 import { randomNonce } from "../core/crypto/random.ts";
 import { ProtocolError } from "../core/errors.ts";
-import type { Identity, PublicIdentity } from "../core/identity.ts";
+import { type Identity, type PublicIdentity, sameIdentity } from "../core/identity.ts";
 import { Channel } from "./channel.ts";
 import type { Drops } from "./drop-counters.ts";
 import type { Admission } from "./endpoints.ts";
@@ -38,6 +38,8 @@ export interface HandshakeDeskOptions {
   readonly clock: Clock;
   readonly drops: Drops;
   addressOf(route: Buffer): string;
+  /** As `MasterHandlers.holder` and `.admit`. */
+  holder(minionId: string): PublicIdentity | undefined;
   admit(minionId: string, peer: PublicIdentity, address: string): Promise<Admission>;
   send(route: Buffer, frame: Uint8Array): Promise<boolean>;
   /** Opens the session. `first` is what a peer of IK has proven itself by, its first message, opened and not read yet. */
@@ -140,7 +142,8 @@ export class HandshakeDesk {
     const { payload, binding } = noise.read(frame.noise);
     const peer = await checkProofQuickly("minion", payload, binding, noise.remoteStatic);
     const address = this.#options.addressOf(route);
-    await this.#decide(token, minionId, peer, address);
+    if ((await this.#options.admit(minionId, peer, address)) === "refuse") this.#deciding.delete(token);
+    await this.#tick(token);
     const { hash, ...keys } = noise.finish();
     const channel = new Channel(frame.sessionId, keys);
     // from here on without a pause, so that a key deleted meanwhile finds either the token or the session
@@ -156,7 +159,10 @@ export class HandshakeDesk {
     const { payload, binding } = noise.read(message);
     const peer = await checkProofQuickly("minion", payload, binding, noise.remoteStatic);
     const address = this.#options.addressOf(route);
-    await this.#decide(token, minionId, peer, address);
+    // whoever sends it may have recorded it: nothing is noted of it, whatever the answer
+    const holder = this.#options.holder(minionId);
+    if (holder === undefined || !sameIdentity(holder, peer)) this.#deciding.delete(token);
+    await this.#tick(token);
     const sessionId = newSessionId();
     const accepted = this.#deciding.delete(token);
     const reply = noise.write(() => Uint8Array.of(accepted ? 1 : 0));
@@ -176,10 +182,9 @@ export class HandshakeDesk {
     return new NoiseHandshake({ pattern, role: "responder", prologue: prologue(minionId), staticKey });
   }
 
-  /** `#deciding` holds the token from then on only if the peer may have its session. A refusal comes at the next tick (I6). */
-  async #decide(token: symbol, minionId: string, peer: PublicIdentity, address: string): Promise<void> {
+  /** A peer whose token is gone gets no session; its refusal leaves at the next tick (I6). */
+  async #tick(token: symbol): Promise<void> {
     const { clock } = this.#options;
-    if ((await this.#options.admit(minionId, peer, address)) === "refuse") this.#deciding.delete(token);
     if (!this.#deciding.has(token)) await clock.sleep(REFUSAL_TICK_MS - (clock.monotonicMs() % REFUSAL_TICK_MS));
   }
 

@@ -78,6 +78,7 @@ class RequestDesk {
       clock,
       drops: this.drops,
       addressOf: (route) => this.#addresses.of(route.toString("latin1")),
+      holder: (minionId) => handlers.holder(minionId),
       admit: (minionId, peer, address) => handlers.admit(minionId, peer, address),
       send,
       open: (admitted, first) => {

@@ -146,7 +146,9 @@ class Connection implements MasterConnection {
     let end: LinkEnd = { kind: "unreachable", reason: "it has no address" };
     for (const host of hosts) {
       const at = { ...address, host };
-      end = await this.#link(at, address, this.#pin.known);
+      // who was refused is not known by its keys yet: IK would only be refused once more
+      const isWaiting = this.#state.kind === "waiting-for-acceptance";
+      end = await this.#link(at, address, isWaiting ? undefined : this.#pin.known);
       if (end.kind === "try-xx") end = await this.#link(at, address, undefined);
       if (end.kind !== "unreachable") return end;
     }

@@ -18,7 +18,10 @@ export type LinkEnd =
   | { readonly kind: "unreachable"; readonly reason: string }
   | { readonly kind: "refused"; readonly master: PublicIdentity }
   | { readonly kind: "wrong-master"; readonly expected: string; readonly found: string }
-  /** The master cannot read an IK opening: it may have a new key, which XX will show. */
+  /**
+   * The master cannot read an IK opening (it may have a new key, which XX will show), or refuses it: only XX proves that we
+   * are no replay, so only then may it note our key.
+   */
   | { readonly kind: "try-xx" }
   | { readonly kind: "lost"; readonly reason: string };
 
@@ -184,7 +187,10 @@ export class MinionLink {
     const { payload } = noise.read(message);
     const { hash, ...keys } = noise.finish();
     const channel = new Channel(sessionId, keys);
-    if (payload[0] !== 1) return this.#end({ kind: "refused", master });
+    if (payload[0] !== 1) {
+      channel.wipe();
+      return this.#end({ kind: "try-xx" });
+    }
     const send = this.#live(channel, hash, master);
     // whatever comes first confirms the handshake, mostly the first request, which follows at once
     await nextTurn();

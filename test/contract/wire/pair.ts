@@ -50,6 +50,8 @@ export interface TestMaster {
   readonly reports: unknown[];
   /** Envelopes that jobs.since answers from. */
   readonly kept: { readonly seq: number; readonly envelope: Uint8Array }[];
+  /** Whom openings by IK are compared with: everybody who was admitted, and whom a test adds. */
+  readonly holders: Map<string, PublicIdentity>;
   verdict: Admission;
   answer: (<M extends Method>(session: PeerSession, method: M, body: Request<M>) => Promise<Response<M>>) | undefined;
   publish(job: Job): Promise<Uint8Array>;
@@ -70,6 +72,7 @@ export async function startMaster(
     requests: [],
     reports: [],
     kept: [],
+    holders: new Map(),
     verdict: "accept",
     answer: undefined,
     publish: async (next) => {
@@ -87,7 +90,9 @@ export async function startMaster(
     clock: systemClock,
     report: (_message, error) => master.reports.push(error),
     handlers: {
+      holder: (id) => (master.verdict === "accept" ? master.holders.get(id) : undefined),
       admit: async (id, peer, address) => {
+        if (master.verdict === "accept") master.holders.set(id, peer);
         master.admissions.push({ id, peer, address });
         return Promise.resolve(master.verdict);
       },

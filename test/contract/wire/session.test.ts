@@ -18,9 +18,12 @@ test("a new minion shakes hands with XX, a known master with IK, and both share 
   expect(master.admissions[0]?.id).toBe("web1.example");
   expect(sameIdentity(master.admissions[0]?.peer ?? master.identity.public, first.identity.public)).toBe(true);
 
-  const second = startMinion(master.endpoint, { id: "web2", known: [master.identity.public] });
+  const identity = generateIdentity();
+  master.holders.set("web2", identity.public);
+  const second = startMinion(master.endpoint, { id: "web2", identity, known: [master.identity.public] });
   await second.connection.ready();
   expect(second.remembered).toHaveLength(0);
+  expect(master.admissions).toHaveLength(1);
   const answers = await Promise.all([first, second].map(({ connection }) => connection.request("pillar", {})));
   expect(answers).toEqual([{ pillar: { for: "web1.example" } }, { pillar: { for: "web2" } }]);
 });

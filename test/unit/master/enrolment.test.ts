@@ -48,6 +48,22 @@ test("a new key waits, is refused until accepted, and the decision outlives a re
   expect(await again.admit("web1", one, "192.0.2.1")).toBe("accept");
 });
 
+test("who holds an id is asked without leaving a trace; last seen is when a session begins", async () => {
+  const keys = await load();
+  await keys.admit("web1", one, "192.0.2.1");
+  expect(keys.holder("web1")).toBeUndefined();
+  await act(keys, "accept", "web1");
+  const before = keys.list();
+  clock.time += 60_000;
+  expect(keys.holder("web1")).toEqual({ signKey: Buffer.from(one.signKey), dhKey: Buffer.from(one.dhKey) });
+  expect(keys.holder("web2")).toBeUndefined();
+  expect(keys.list()).toEqual(before);
+  keys.met({ minionId: "web1", address: "192.0.2.7" });
+  expect(keys.list()).toMatchObject([{ lastSeen: clock.time, address: "192.0.2.7" }]);
+  await act(keys, "reject", "web1");
+  expect(keys.holder("web1")).toBeUndefined();
+});
+
 test("I6: unknown, pending, rejected and usurped ids all get the same word", async () => {
   const keys = await load();
   await keys.admit("pending", one, "");

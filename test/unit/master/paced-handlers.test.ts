@@ -7,6 +7,7 @@ test("lesson: 2023-20897 one host cannot fill the master's disk with records, an
   const clock = new HandClock();
   const served = new Map<string, number>();
   const handlers: MasterHandlers = {
+    holder: () => undefined,
     admit: async () => "accept",
     opened: () => {},
     closed: () => {},

@@ -14,6 +14,8 @@ const route = Buffer.from("route");
 
 function setUp(admission: Admission) {
   const identity = generateIdentity();
+  const minion = generateIdentity();
+  const admitted: string[] = [];
   const drops = new Drops();
   const sent: Buffer[] = [];
   const slept: number[] = [];
@@ -31,12 +33,15 @@ function setUp(admission: Admission) {
     clock,
     drops,
     addressOf: () => "192.0.2.1",
-    admit: async () => Promise.resolve(admission),
+    holder: () => (admission === "accept" ? minion.public : undefined),
+    admit: async (id) => {
+      admitted.push(id);
+      return Promise.resolve(admission);
+    },
     send: async (_route, frame) => Promise.resolve(sent.push(Buffer.from(frame)) > 0),
     open: () => {},
   });
   const open = async (kind: "xx1" | "ik1") => {
-    const minion = generateIdentity();
     const noise = new NoiseHandshake({
       pattern: kind === "ik1" ? "IK" : "XX",
       role: "initiator",
@@ -52,7 +57,7 @@ function setUp(admission: Admission) {
   const pass = (ms: number) => {
     now += ms;
   };
-  return { desk, drops, sent, slept, open, pass };
+  return { desk, drops, sent, slept, open, pass, admitted };
 }
 
 test("I6: a refusal waits for the next tick of the clock, so its time tells nothing; an acceptance does not wait", async () => {
@@ -63,6 +68,15 @@ test("I6: a refusal waits for the next tick of the clock, so its time tells noth
   await accepted.open("ik1");
   expect(accepted.slept).toEqual([]);
   expect(refused.sent[0]).toHaveLength(accepted.sent[0]?.length ?? 0);
+});
+
+test("an opening by IK is compared with the accepted key and noted nowhere: it may be a replay", async () => {
+  for (const admission of ["accept", "refuse"] as const) {
+    const { open, admitted, sent } = setUp(admission);
+    for (let replay = 0; replay < 3; replay += 1) await open("ik1");
+    expect(sent).toHaveLength(3);
+    expect(admitted).toEqual([]);
+  }
 });
 
 test("a handshake counts as unfinished while its proof is checked, and a key deleted meanwhile is refused", async () => {

@@ -20,7 +20,13 @@ beforeEach(() => {
   sessions = new LiveSessions();
   next = 0;
   host = {
-    handlers: { admit: async () => "accept", request: async () => Promise.reject(new Error("none")), opened, closed },
+    handlers: {
+      holder: () => undefined,
+      admit: async () => "accept",
+      request: async () => Promise.reject(new Error("none")),
+      opened,
+      closed,
+    },
     budget: new RequestBudget(clock),
     now: () => clock.now(),
     monotonicMs: () => clock.monotonicMs(),
