@@ -36,12 +36,15 @@ export function parseOsRelease(text: string): Readonly<Record<string, string>> {
   );
 }
 
+const own = (names: Readonly<Record<string, string>>, name: string) =>
+  Object.hasOwn(names, name) ? names[name] : undefined;
+
 function osGrains(release: Readonly<Record<string, string>>): JsonObject {
   const id = release["ID"] ?? "linux";
   const like = [id, ...(release["ID_LIKE"] ?? "").split(" ")];
-  const family = like.map((name) => FAMILIES[name]).find((name) => name !== undefined);
+  const family = like.map((name) => own(FAMILIES, name)).find((name) => name !== undefined);
   const version = release["VERSION_ID"] ?? "";
-  const name = OS_NAMES[id] ?? (id === "" ? "" : `${id[0]?.toUpperCase()}${id.slice(1)}`);
+  const name = own(OS_NAMES, id) ?? (id === "" ? "" : `${id[0]?.toUpperCase()}${id.slice(1)}`);
   const major = Number.parseInt(version, 10);
   return {
     os: name,

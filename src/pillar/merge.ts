@@ -10,10 +10,10 @@ function isMap(value: Json | undefined): value is JsonObject {
  * are merged key by key, for everything else, lists too, the later one wins. Neither is changed.
  */
 export function mergePillar(earlier: JsonObject, later: JsonObject): JsonObject {
-  const merged: Record<string, Json> = { ...earlier };
+  const merged = new Map(Object.entries(earlier));
   for (const [key, value] of Object.entries(later)) {
-    const before = Object.hasOwn(merged, key) ? merged[key] : undefined;
-    merged[key] = isMap(before) && isMap(value) ? mergePillar(before, value) : value;
+    const before = merged.get(key);
+    merged.set(key, isMap(before) && isMap(value) ? mergePillar(before, value) : value);
   }
-  return merged;
+  return Object.fromEntries(merged);
 }

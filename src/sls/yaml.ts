@@ -242,7 +242,14 @@ class Reader {
     });
   }
 
+  /** Every way to a key ends here, an alias too: whoever assigns by the name `__proto__` changes a map's prototype. */
   #key(node: unknown, start: number): MapKey {
+    const found = this.#anyKey(node, start);
+    if (found.key === "__proto__") throw this.error('key "__proto__" is not allowed', found.at);
+    return found;
+  }
+
+  #anyKey(node: unknown, start: number): MapKey {
     if (node === null) return { key: "null", odd: true, at: start, end: start };
     if (isAlias(node)) {
       const value = this.#alias(node.source, start);
@@ -254,7 +261,6 @@ class Reader {
     const [at, end] = node.range ?? [start, start];
     this.#assertPlainKey(node.tag, at);
     const text = scalarText(node.value);
-    if (text === "__proto__") throw this.error('key "__proto__" is not allowed', at);
     if (typeof node.anchor === "string") this.#anchors.set(node.anchor, { value: text, weight: 1 });
     const plain = node.type === "PLAIN";
     const odd = text === "<<" ? !plain : plain && typeof resolvePlain(text) !== "string";
