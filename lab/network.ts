@@ -7,6 +7,10 @@ const PREFIX = "lklab-";
 /** The master's address in a lab; hosts follow from .10 on. */
 export const MASTER_ADDRESS = "10.77.0.1";
 
+/** States of a bridge's port, by number: bridge(8). */
+const PORT_DISABLED = 0;
+const PORT_FORWARDING = 3;
+
 /**
  * A network of its own: a namespace with a bridge in it, the master's address on the bridge, a tap a host. Two labs at
  * once never meet, since nothing but the namespace's name is shared between them.
@@ -47,16 +51,17 @@ export class LabNetwork {
   }
 
   /**
-   * Pulls a host's cable at the bridge's end: the tap itself stays up, since the lab's kernel does not find its way back
-   * to one that was down.
+   * Pulls a host's cable at the bridge's end, for both directions: the tap itself stays up, since the lab's kernel does not
+   * find its way back to one that was down. It stays a port of the bridge too: one that is none hands what the host says to
+   * the master's own addresses, which the kernel answers for on every interface.
    */
   async disconnect(tap: string): Promise<void> {
-    await this.#ip(`link set ${tap} nomaster`);
+    await this.#setPort(tap, PORT_DISABLED);
   }
 
   /** Plugs a host's cable in again. */
   async reconnect(tap: string): Promise<void> {
-    await this.#ip(`link set ${tap} master br0`);
+    await this.#setPort(tap, PORT_FORWARDING);
   }
 
   /** Delays what goes to a host, with jitter and loss (percent). */
@@ -68,6 +73,10 @@ export class LabNetwork {
   /** Ends what still runs in the network, and removes it. */
   async destroy(): Promise<void> {
     await remove(this.#name);
+  }
+
+  async #setPort(tap: string, state: number): Promise<void> {
+    await command([...this.prefix, "bridge", "link", "set", "dev", tap, "state", String(state)]);
   }
 
   async #ip(...lines: readonly string[]): Promise<void> {
