@@ -41,7 +41,7 @@ export async function makeProductDisk(directory: string, say: (line: string) => 
   await ensureBundle(say);
   const tree = join(directory, "product");
   const image = join(directory, "product.ext4");
-  for (const path of ["bin", "dist", "node_modules/node/bin"]) mkdirSync(join(tree, path), { recursive: true });
+  for (const path of ["bin", "dist", "node_modules/.bin"]) mkdirSync(join(tree, path), { recursive: true });
   for (const name of readdirSync(join(PROJECT, "dist")).filter((file) => /\.(?:[cm]js|blob)$/u.test(file))) {
     cpSync(join(PROJECT, "dist", name), join(tree, "dist", name), { preserveTimestamps: true });
     if (name.endsWith(".blob")) utimesSync(join(tree, "dist", name), NODE_TIME, NODE_TIME);
@@ -52,7 +52,7 @@ export async function makeProductDisk(directory: string, say: (line: string) => 
   for (const path of PACKAGE_FILES) {
     cpSync(join(PROJECT, "node_modules", path), join(tree, "node_modules", path), { recursive: true });
   }
-  symlinkSync("/usr/local/bin/node", join(tree, "node_modules/node/bin/node"));
+  symlinkSync("/usr/local/bin/node", join(tree, "node_modules/.bin/node"));
   await command(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", tree, image, "64M"]);
   rmSync(tree, { recursive: true });
   return image;

@@ -1,12 +1,14 @@
 import { startupSnapshot } from "node:v8";
 import { plainMinion } from "./cli/plain-minion.ts";
 import { endOnSignals } from "./main-ending.ts";
+import { guardOrRefuse } from "./main-guard.ts";
 import { runMinion } from "./main-minion.ts";
 import { rehearse } from "./minion/rehearse.ts";
 
 async function begin(): Promise<number> {
   const ending = endOnSignals();
-  delete process.env["NODE_COMPILE_CACHE"];
+  const refused = guardOrRefuse();
+  if (refused !== undefined) return refused;
   const minion = plainMinion(process.argv.slice(2));
   if (minion) return runMinion(minion, ending);
   console.error("error: this start is for: latchkey minion [--config FILE]");

@@ -14,7 +14,7 @@ import { loadMinionConfig, MINION_CONFIG_PATH } from "./config.ts";
 import { Courier } from "./courier.ts";
 import { collectGrains, readBootId } from "./grains.ts";
 import { createHost, prepareCommands } from "./host.ts";
-import { hygieneWarnings, leaveNothingInCoreDumps, readHygiene, refuseTracers } from "./hygiene.ts";
+import { hygieneWarnings, readHygiene } from "./hygiene.ts";
 import { Jobs } from "./jobs.ts";
 import { openJournal } from "./journal.ts";
 import { keyFileDirectories, wipeLeftKeyFiles } from "./key-file.ts";
@@ -55,8 +55,6 @@ const GRACE_MS = 5000;
 export async function startMinion({ configPath, signal, host = createHost(), reached }: MinionOptions): Promise<void> {
   // the unit file says the same, and that there are no core dumps
   if (isMainThread) process.umask(0o077);
-  leaveNothingInCoreDumps();
-  refuseTracers();
   const timeline = new TimelineRecorder();
   timeline.mark("minion process started", performance.timeOrigin);
   const config = await loadMinionConfig(host, configPath ?? MINION_CONFIG_PATH);

@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync, realpathSync, writeFileSync } from "node:fs";
+import { readFileSync, readdirSync, realpathSync } from "node:fs";
 import { basename, join } from "node:path";
 
 /** A swap device or file, as /proc/swaps (proc(5)) has it. */
@@ -106,39 +106,6 @@ export function hygieneWarnings(found: Hygiene): readonly string[] {
   }
   if (found.traced) warnings.push("another process traces the minion and can read its memory");
   return warnings;
-}
-
-/**
- * Leaves no memory of this process, and of what it starts, in core dumps, also in those that go to a program. Best
- * effort: `readHygiene` tells what is in force.
- */
-export function leaveNothingInCoreDumps(): void {
-  try {
-    writeFileSync("/proc/self/coredump_filter", "0");
-  } catch {
-    // a kernel without core dumps has no such file
-  }
-}
-
-const NOGROUP = 65_534;
-
-/**
- * Makes this process one that nobody may trace, read the memory of, or dump, save those with CAP_SYS_PTRACE. Node has no
- * prctl, but a change of the effective group sets the same attribute (prctl(2), PR_SET_DUMPABLE: it then becomes what
- * /proc/sys/fs/suid_dumpable says, 0 by default), so the group changes to another and back. False where that is not
- * allowed (not root); programs that are started later are not affected.
- */
-export function refuseTracers(): boolean {
-  const own = process.getegid?.();
-  if (own === undefined || process.setegid === undefined) return false;
-  try {
-    process.setegid(own === NOGROUP ? 1 : NOGROUP);
-  } catch {
-    // without CAP_SETGID things stay as they are
-    return false;
-  }
-  process.setegid(own);
-  return true;
 }
 
 function realPath(path: string): string {

@@ -23,11 +23,11 @@ const at = (name: string) => join(tree, name);
 /** An installed tree whose Node only prints what it is started with. */
 beforeEach(() => {
   tree = realpathSync(mkdtempSync(join(tmpdir(), "latchkey-launcher-")));
-  for (const folder of ["bin", "dist", "node_modules/node/bin"]) mkdirSync(at(folder), { recursive: true });
+  for (const folder of ["bin", "dist", "node_modules/.bin"]) mkdirSync(at(folder), { recursive: true });
   copyFileSync(LAUNCHER, at("bin/latchkey"));
-  writeFileSync(at("node_modules/node/bin/node"), '#!/bin/sh\nprintf "%s\\n" "$@"\n');
+  writeFileSync(at("node_modules/.bin/node"), '#!/bin/sh\nprintf "%s\\n" "$@"\n');
   for (const name of ["dist/latchkey.mjs", "dist/minion.blob"]) writeFileSync(at(name), "");
-  for (const name of ["bin/latchkey", "node_modules/node/bin/node"]) chmodSync(at(name), 0o755);
+  for (const name of ["bin/latchkey", "node_modules/.bin/node"]) chmodSync(at(name), 0o755);
 });
 
 afterEach(() => {
@@ -35,7 +35,7 @@ afterEach(() => {
 });
 
 function start(times: { readonly node: number; readonly blob: number; readonly bundle: number }, args: string[]) {
-  utimesSync(at("node_modules/node/bin/node"), times.node, times.node);
+  utimesSync(at("node_modules/.bin/node"), times.node, times.node);
   utimesSync(at("dist/minion.blob"), times.blob, times.blob);
   utimesSync(at("dist/latchkey.mjs"), times.bundle, times.bundle);
   return execFileSync(at("bin/latchkey"), args, { encoding: "utf8" }).trim().split("\n");
@@ -46,8 +46,9 @@ const asBuilt = { node: NODE_MADE, blob: NODE_MADE, bundle: BUILT };
 test.each([["minion"], ["minion -c /etc/m.yaml"], ["minion --config /etc/m.yaml"]])(
   "latchkey %s begins with the snapshot that its Node made",
   (line) => {
-    const [flag, blob, , ...rest] = start(asBuilt, line.split(" "));
-    expect([flag, blob && realpathSync(blob), rest.join(" ")]).toEqual([
+    const [guard, flag, blob, , ...rest] = start(asBuilt, line.split(" "));
+    expect([guard, flag, blob && realpathSync(blob), rest.join(" ")]).toEqual([
+      "--disable-sigusr1",
       "--snapshot-blob",
       at("dist/minion.blob"),
       line,
@@ -77,3 +78,30 @@ test("without a snapshot a minion begins from the bundle", () => {
   utimesSync(at("dist/latchkey.mjs"), BUILT, BUILT);
   expect(execFileSync(at("bin/latchkey"), ["minion"], { encoding: "utf8" })).toMatch(/dist\/latchkey\.mjs\nminion\n$/u);
 });
+
+/** What a shell may have that would let somebody into the process, or have it believe what it should not. */
+const HOSTILE = {
+  NODE_OPTIONS: "--inspect=127.0.0.1:0 --require=/tmp/x.js",
+  NODE_PATH: "/tmp",
+  NODE_TLS_REJECT_UNAUTHORIZED: "0",
+  NODE_COMPILE_CACHE: "/tmp/planted",
+  NODE_V8_COVERAGE: "/tmp",
+  OPENSSL_CONF: "/tmp/openssl.cnf",
+  OPENSSL_MODULES: "/tmp",
+};
+
+test.each([["minion"], ["master"], ["call test.ping"], ["status"]])(
+  "latchkey %s opens no debugger at SIGUSR1, and takes nothing for Node or OpenSSL from the shell it was started in",
+  (line) => {
+    writeFileSync(at("node_modules/.bin/node"), '#!/bin/sh\nprintf "%s\\n" "$@"\nenv\n');
+    for (const sources of [false, true]) {
+      if (sources) rmSync(at("dist/latchkey.mjs"));
+      const words = execFileSync(at("bin/latchkey"), line.split(" "), {
+        encoding: "utf8",
+        env: { ...process.env, ...HOSTILE },
+      }).split("\n");
+      expect(words).toContain("--disable-sigusr1");
+      for (const [name, value] of Object.entries(HOSTILE)) expect(words).not.toContain(`${name}=${value}`);
+    }
+  },
+);

@@ -38,5 +38,9 @@ test("docs/DEPENDENCIES.md names every dependency, the table of rooms those at r
     Object.keys({ ...dependencies, ...optionalDependencies, ...devDependencies }).filter((name) => !isNamed(name)),
   ).toEqual([]);
   const rooms = read("docs/ARCHITECTURE.md").split("\n## Rooms\n")[1]?.split("\n## ", 1)[0] ?? "";
-  expect(Object.keys({ ...dependencies, ...optionalDependencies }).filter((name) => !rooms.includes(name))).toEqual([]);
+  // the runtime has no door: it runs them all
+  const imported = Object.keys({ ...dependencies, ...optionalDependencies }).filter(
+    (name) => !name.startsWith("node-linux-"),
+  );
+  expect(imported.filter((name) => !rooms.includes(name))).toEqual([]);
 });

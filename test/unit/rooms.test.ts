@@ -9,6 +9,7 @@ const ENTRIES: ReadonlySet<string> = new Set([
   "main-cli.ts",
   "main-minion.ts",
   "main-ending.ts",
+  "main-guard.ts",
   "main-snapshot.ts",
 ]);
 
