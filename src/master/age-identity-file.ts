@@ -14,7 +14,7 @@ import {
   readContent,
   replaceContent,
 } from "./identity-content.ts";
-import { SECRETS_PREFIX } from "./secret-versions.ts";
+import { SECRETS_PREFIX } from "./secret-version.ts";
 import type { Store } from "./store/store.ts";
 
 /** The age identity's name in the state directory. */

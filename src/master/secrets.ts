@@ -5,7 +5,8 @@ import type { CompiledPillar } from "../pillar/compile.ts";
 import type { SecretNode } from "../pillar/secret-node.ts";
 import type { ResolvedSecret } from "./leases/leases-options.ts";
 import { SecretCache } from "./secret-cache.ts";
-import { currentOf, type SecretVersion, SecretVersions, type VersionsOptions } from "./secret-versions.ts";
+import type { SecretVersion } from "./secret-version.ts";
+import { SecretVersions, type VersionsOptions } from "./secret-versions.ts";
 
 /** The master's secrets. */
 export interface Secrets extends Disposable {
@@ -57,8 +58,7 @@ export function openSecrets(options: SecretsOptions): Secrets {
     node: SecretNode,
   ): Promise<ResolvedSecret | undefined> {
     if (node.kind === "generate") {
-      const stored = await versions.list(minionId, path);
-      const current = currentOf(stored);
+      const current = await versions.current(minionId, path);
       if (!current && purpose !== "format") return undefined;
       const { armored, version, origin } = current ?? (await versions.generate(minionId, path));
       return { secret: cache.open(armored), version, generated: origin === "generated" };
@@ -84,7 +84,7 @@ export function openSecrets(options: SecretsOptions): Secrets {
     if (purpose !== "rotate" && purpose !== "check") {
       throw new AuthError("version-not-for", `cannot release a chosen version of "${path}" to ${purpose}`);
     }
-    const stored = (await versions.list(minionId, path)).find((one) => one.version === version);
+    const stored = await versions.get(minionId, path, version);
     if (!stored) return undefined;
     if (stored.forgotten === true) {
       throw new AuthError(

@@ -20,6 +20,7 @@ export const ROTATION_REFUSALS = [
   "rolled-back",
   "not-committed",
   "no-such-version",
+  "too-many-versions",
 ] as const;
 export type RotationRefusal = (typeof ROTATION_REFUSALS)[number];
 

@@ -2,7 +2,7 @@ import { AuthError, ConfigError } from "../../core/errors.ts";
 import type { SecretHistory, SecretShow, SecretShown } from "../../core/secrets-api.ts";
 import { countRecipients } from "../../core/age-recipients.ts";
 import type { CompiledPillar } from "../../pillar/compile.ts";
-import { currentOf } from "../secret-versions.ts";
+import { currentOf } from "../secret-version.ts";
 import type { Secrets } from "../secrets.ts";
 import type { RecordAct } from "./record.ts";
 

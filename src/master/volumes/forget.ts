@@ -11,7 +11,7 @@ import type { SecretVersions } from "../secret-versions.ts";
 /** What forgetting keys works with. */
 export interface ForgettingOptions {
   readonly audit: Pick<AuditLog, "append">;
-  readonly versions: Pick<SecretVersions, "forget" | "list">;
+  readonly versions: Pick<SecretVersions, "forget" | "forgottenThrough" | "newest">;
   /** The host's pillar as it is now. Throws when it is broken. */
   readonly compile: (id: string) => Promise<CompiledPillar>;
   readonly events: EventBus;
@@ -42,9 +42,8 @@ export class Forgetting {
       throw new AuthError("not-in-pillar", `cannot forget "${path}" of "${id}": its pillar names no such secret`);
     }
     if (node.kind === "secret") return { through: 0, kept: true };
-    const stored = await versions.list(id, path);
-    const through = stored.findLast(({ forgotten }) => forgotten !== true)?.version ?? 0;
-    if (through === 0) return { through, kept: false };
+    const through = await versions.newest(id, path);
+    if (through === (await versions.forgottenThrough(id, path))) return { through: 0, kept: false };
     await audit.append({
       at: clock.now(),
       kind: "key-forgotten",

@@ -6,7 +6,7 @@ import type { VolumeEntry } from "../../core/volume-api.ts";
 import type { CompiledPillar } from "../../pillar/compile.ts";
 import { keyPathOf, readVolumes } from "../../states/volume/spec.ts";
 import { type Actor, ROOT } from "../audit/actor.ts";
-import { currentOf, type SecretVersions } from "../secret-versions.ts";
+import type { SecretVersions } from "../secret-versions.ts";
 import type { RotationToCommit } from "./rotations.ts";
 import type { Volumes } from "./volumes.ts";
 
@@ -29,7 +29,7 @@ export interface GuardedAct {
 /** What the guard rests on. */
 export interface VolumeGuardOptions {
   readonly volumes: Pick<Volumes, "get" | "list">;
-  readonly versions: Pick<SecretVersions, "list" | "open">;
+  readonly versions: Pick<SecretVersions, "current" | "get" | "open">;
   readonly compile: (id: string) => Promise<CompiledPillar>;
   /** Writes an audit record; what it throws stops what is guarded. */
   readonly record: (fact: Omit<AuditFact, "at">) => Promise<unknown>;
@@ -175,12 +175,12 @@ export class VolumeGuard {
     const node = secrets.get(path);
     if (node === undefined) return undefined;
     if (node.kind === "secret") return this.#open(node.armored);
-    const current = currentOf(await this.#options.versions.list(id, path));
+    const current = await this.#options.versions.current(id, path);
     return current && this.#open(current.armored);
   }
 
   async #stored(id: string, path: string, version: number): Promise<Secret | undefined> {
-    const found = (await this.#options.versions.list(id, path)).find((one) => one.version === version);
+    const found = await this.#options.versions.get(id, path, version);
     return found && this.#open(found.armored);
   }
 

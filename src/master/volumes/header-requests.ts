@@ -11,7 +11,6 @@ import {
 import type { PeerSession } from "../../wire/endpoints.ts";
 import type { Request, Response } from "../../wire/messages.ts";
 import { Throttle } from "../leases/throttle.ts";
-import type { ListedVersion } from "../secret-versions.ts";
 import type { Headers } from "./headers.ts";
 
 /** Headers on their way in: bytes in all and of one host, and how long one may take. */
@@ -34,16 +33,13 @@ interface Upload {
 /** The part of the escrow that minions reach. */
 export type HeaderEscrow = Pick<Headers, "add" | "known" | "list" | "release">;
 
-/** The stored versions of the key of a volume that a host's pillar declares; none when it cannot be told. */
-export type KeyVersions = (
-  id: string,
-  volume: string,
-) => Promise<readonly Pick<ListedVersion, "forgotten" | "version">[]>;
+/** The newest stored version, of the key of a volume that a host's pillar declares, that was set aside; 0 when it cannot be told. */
+export type ForgottenThrough = (id: string, volume: string) => Promise<number>;
 
 /** Whether every version of the key that is known to open a header was set aside. */
-function isForgotten({ proven, slots }: EscrowedHeader, forgotten: ReadonlySet<number>): boolean {
+function isForgotten({ proven, slots }: EscrowedHeader, through: number): boolean {
   const known = [proven, ...slots].flatMap(({ version }) => (version > 0 ? [version] : []));
-  return known.length > 0 && known.every((version) => forgotten.has(version));
+  return known.length > 0 && known.every((version) => version <= through);
 }
 
 const bytesOf = (uploads: readonly Upload[]) => uploads.reduce((sum, { bytes }) => sum + bytes.length, 0);
@@ -53,15 +49,15 @@ type Peer = Pick<PeerSession, "minionId" | "address">;
 /** What minions ask of the escrow, piece by piece; everything by the session's own id, all of it bounded. */
 export class HeaderRequests {
   readonly #headers: HeaderEscrow;
-  readonly #keyVersions: KeyVersions;
+  readonly #forgottenThrough: ForgottenThrough;
   readonly #clock: Clock;
   readonly #throttle: Throttle;
   readonly #uploads = new Map<string, Upload>();
   readonly #downloads = new Map<string, Buffer>();
 
-  constructor(headers: HeaderEscrow, clock: Clock, keyVersions: KeyVersions) {
+  constructor(headers: HeaderEscrow, clock: Clock, forgottenThrough: ForgottenThrough) {
     this.#headers = headers;
-    this.#keyVersions = keyVersions;
+    this.#forgottenThrough = forgottenThrough;
     this.#clock = clock;
     this.#throttle = new Throttle(PER_HOST.burst, PER_HOST.everyMs, clock);
   }
@@ -105,11 +101,10 @@ export class HeaderRequests {
 
   async list({ minionId: id }: Peer, { volume }: Request<"header.list">): Promise<Response<"header.list">> {
     const all = await this.#headers.list(id, volume);
-    const versions = all.length === 0 ? [] : await this.#keyVersions(id, volume);
-    const aside = new Set(versions.flatMap(({ version, forgotten }) => (forgotten === true ? [version] : [])));
+    const through = all.length === 0 ? 0 : await this.#forgottenThrough(id, volume);
     return {
       headers: all.slice(0, MAX_HEADERS).map(({ id: _id, ...header }) => {
-        return isForgotten(header, aside) ? { ...header, forgotten: true } : header;
+        return isForgotten(header, through) ? { ...header, forgotten: true } : header;
       }),
     };
   }

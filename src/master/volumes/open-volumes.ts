@@ -23,7 +23,7 @@ import { ErasedSlots } from "./erased-slots.ts";
 import { type ErasurePoint, Erasures } from "./erasures.ts";
 import { Forgetting } from "./forget.ts";
 import { VolumeGuard } from "./guard.ts";
-import { HeaderRequests, type KeyVersions } from "./header-requests.ts";
+import { HeaderRequests, type ForgottenThrough } from "./header-requests.ts";
 import { addHeaderRoutes } from "./header-routes.ts";
 import { Headers } from "./headers.ts";
 import { lockBeforeJob } from "./lock-jobs.ts";
@@ -157,17 +157,17 @@ export async function openVolumeOperations(parts: OperationParts): Promise<Volum
     lock: release.lock.bind(release),
     unlock: release.unlock.bind(release),
   };
-  const keyVersions: KeyVersions = async (id, volume) => {
+  const forgottenThrough: ForgottenThrough = async (id, volume) => {
     try {
       const path = declaredKeyPath((await compile(id)).pillar, volume);
-      return path === undefined ? [] : await pillar.versions.list(id, path);
+      return path === undefined ? 0 : await pillar.versions.forgottenThrough(id, path);
     } catch (error) {
       // a broken pillar keeps no header from being put back
-      if (error instanceof ConfigError) return [];
+      if (error instanceof ConfigError) return 0;
       throw error;
     }
   };
-  const headerRequests = new HeaderRequests(headers, clock, keyVersions);
+  const headerRequests = new HeaderRequests(headers, clock, forgottenThrough);
   return {
     campaigns,
     erasures,

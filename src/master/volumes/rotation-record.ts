@@ -57,13 +57,13 @@ export function isOpen(record: RotationRecord | undefined): record is RotationRe
 
 /**
  * Where a rotation goes from `record` with a step other than `look` and `begin`. `current` is the version that is leased
- * when none is named, `versions` all that may be (made by the master or moved into the store). Steps may come twice, late, or in any order: what was
+ * when none is named; `hasFrom` says whether `step.from` is one that may be (made by the master or moved into the store). Steps may come twice, late, or in any order: what was
  * done already is the same, what does not fit is refused.
  */
 export function moveRotation(
   record: RotationRecord | undefined,
   step: RotationStep,
-  about: { readonly current: number; readonly versions: readonly number[]; readonly at: number },
+  about: { readonly current: number; readonly hasFrom: boolean; readonly at: number },
 ): RotationMove {
   if (record === undefined || record.to !== step.to) return refused("nothing-open");
   const to = (change: Partial<RotationRecord>): RotationMove => ({
@@ -87,9 +87,9 @@ export function moveRotation(
     case "revert": {
       if (state === "reverting" || state === "rolled-back") return SAME;
       if (state === "done") return refused("nothing-open");
-      if (step.from >= record.to || !about.versions.includes(step.from)) return refused("no-such-version");
+      if (step.from >= record.to || !about.hasFrom) return refused("no-such-version");
       // so that what the minion has just seen to open is the current one
-      const later = about.versions.filter((one) => one > step.from && one <= record.to);
+      const later = Array.from({ length: record.to - step.from }, (_, index) => step.from + 1 + index);
       return to({ state: "reverting", aside: [...new Set([...record.aside, ...later])].sort((a, b) => a - b) });
     }
     case "reverted":

@@ -10,7 +10,8 @@ import type { Request, Response } from "../../wire/messages.ts";
 import { verifyRotation } from "../../wire/rotation-signature.ts";
 import type { AuditLog } from "../audit/audit-log.ts";
 import type { EventBus } from "../events.ts";
-import { currentOf, isOfStore, type ListedVersion, type SecretVersions } from "../secret-versions.ts";
+import { isOfStore } from "../secret-version.ts";
+import { MAX_VERSIONS, type SecretVersions } from "../secret-versions.ts";
 import { decodeRecord, putRecord } from "../store/record.ts";
 import type { Store } from "../store/store.ts";
 import {
@@ -35,7 +36,7 @@ export type RotationPoint =
 export interface RotationsOptions {
   readonly store: Store;
   readonly audit: Pick<AuditLog, "append">;
-  readonly versions: Pick<SecretVersions, "list" | "mint">;
+  readonly versions: Pick<SecretVersions, "current" | "get" | "mayMake" | "mint" | "newest">;
   /** The host's pillar as it is now. Throws when it is broken. */
   readonly compile: (id: string) => Promise<CompiledPillar>;
   readonly events: EventBus;
@@ -49,6 +50,12 @@ export interface RotationsOptions {
 
 /** A rotation whose new version is about to become the current one. */
 export type RotationToCommit = Pick<RotationRecord, "id" | "path" | "to" | "volume">;
+
+/** What is stored of a key: the number of its newest version, and the one that is leased when none is named (0 for none). */
+interface StoredKeys {
+  readonly newest: number;
+  readonly current: number;
+}
 
 type Step = Request<"volume.rotation">;
 type Answer = Response<"volume.rotation">;
@@ -118,13 +125,14 @@ export class Rotations {
   async #answer(session: PeerSession, step: Step): Promise<Answer> {
     const { versions, clock } = this.#options;
     const { minionId: id } = session;
-    const stored = await versions.list(id, step.path);
-    const current = currentOf(stored)?.version ?? 0;
+    const stored = await this.#stored(id, step.path);
+    const { current } = stored;
     const record = await this.#read(id, step.path);
-    if (step.event === "begin") return this.#begin(session, step, record, stored, current);
-    const usable = stored.filter(isOfStore).map(({ version }) => version);
-    const move = moveRotation(record, step, { current, versions: usable, at: clock.now() });
-    if (step.event === "look" || move.kind === "same") return answerOf(record, stored, current);
+    if (step.event === "begin") return this.#begin(session, step, record, stored);
+    const from = step.from > 0 ? await versions.get(id, step.path, step.from) : undefined;
+    const hasFrom = from !== undefined && isOfStore(from);
+    const move = moveRotation(record, step, { current, hasFrom, at: clock.now() });
+    if (step.event === "look" || move.kind === "same") return answerOf(record, stored);
     if (move.kind === "refused") return { verdict: "refused", reason: move.reason };
     if (step.event === "proven") {
       this.#options.reached?.("rotation-proven");
@@ -133,8 +141,13 @@ export class Rotations {
     await this.#keep(session, step, move.record);
     if (step.event === "proven") this.#options.reached?.("rotation-committed");
     if (step.event === "done" || step.event === "reverted") this.#options.reached?.("rotation-done");
-    const after = await versions.list(id, step.path);
-    return answerOf(move.record, after, currentOf(after)?.version ?? 0);
+    return answerOf(move.record, await this.#stored(id, step.path));
+  }
+
+  async #stored(id: string, path: string): Promise<StoredKeys> {
+    const { versions } = this.#options;
+    const newest = await versions.newest(id, path);
+    return { newest, current: (await versions.current(id, path))?.version ?? 0 };
   }
 
   /** Takes up the rotation that is under way, or mints a version for a new one. */
@@ -142,14 +155,21 @@ export class Rotations {
     session: PeerSession,
     step: Step,
     record: RotationRecord | undefined,
-    stored: readonly ListedVersion[],
-    current: number,
+    stored: StoredKeys,
   ): Promise<Answer> {
     const { minionId: id } = session;
-    const { audit, versions, clock, events } = this.#options;
+    const { audit, versions, clock, events, log } = this.#options;
+    const { current } = stored;
     if (current === 0) return { verdict: "refused", reason: "no-key-yet" };
     // one that an import has overtaken is not gone on with: its version stays set aside
-    if (isOpen(record) && record.to >= current) return answerOf(record, stored, current);
+    if (isOpen(record) && record.to >= current) return answerOf(record, stored);
+    if (!(await versions.mayMake(id, step.path))) {
+      log.warn(
+        { id, path: step.path, newest: stored.newest },
+        "rotation refused: too many keys were made of it lately",
+      );
+      return { verdict: "refused", reason: "too-many-versions" };
+    }
     await audit.append(factOf(session, { ...step, from: current }, clock.now()));
     this.#options.reached?.("rotation-announced");
     const at = clock.now();
@@ -172,7 +192,7 @@ export class Rotations {
     const { version } = await versions.mint(id, step.path, (to) => putRecord(key, open(to)));
     this.#options.reached?.("rotation-minted");
     events.emit(`rotation/begun/${id}`, { id, volume: step.volume, path: step.path, from: current, to: version });
-    return answerOf(open(version), await versions.list(id, step.path), current);
+    return answerOf(open(version), { newest: version, current });
   }
 
   /** Resolves when the step is in the audit log and the record is changed, both in one write. */
@@ -190,7 +210,7 @@ export class Rotations {
   }
 }
 
-function answerOf(record: RotationRecord | undefined, stored: readonly ListedVersion[], current: number): Answer {
+function answerOf(record: RotationRecord | undefined, { newest, current }: StoredKeys): Answer {
   return {
     verdict: "ok",
     state: record?.state ?? "none",
@@ -198,7 +218,7 @@ function answerOf(record: RotationRecord | undefined, stored: readonly ListedVer
     to: record?.to ?? 0,
     current,
     keepOld: record?.keepOld ?? false,
-    versions: stored.map(({ version }) => version),
+    versions: Array.from({ length: Math.min(newest, MAX_VERSIONS) }, (_, index) => newest - index).toReversed(),
   };
 }
 

@@ -30,9 +30,12 @@ export function vaultOf(secrets: Secrets, identity: AgeIdentity): Vault {
     },
     open: async (sealed, maxBytes) => decryptAgeBytes(sealed, identity, maxBytes),
     openOnce: (armored) => decryptAge(armored, identity),
-    versions: async (id, path) => (await secrets.history(id, path)).map(({ version }) => version).toReversed(),
+    versions: async (id, path) => {
+      const newest = await secrets.versions.newest(id, path);
+      return Array.from({ length: newest }, (_, index) => newest - index);
+    },
     key: async (id, path, version) => {
-      const stored = (await secrets.history(id, path)).find((one) => one.version === version);
+      const stored = await secrets.versions.get(id, path, version);
       return stored && secrets.open(stored.armored);
     },
   };

@@ -41,6 +41,8 @@ function refusal(volume: string, reason: RotationRefusal): ConfigError {
       return say("it is being rolled back");
     case "not-committed":
       return say("its new key is not committed yet", "run `latchkey volume rotate` again: it goes on where it was");
+    case "too-many-versions":
+      return say("too many keys were made of it lately", "64 are made at once, then one an hour: try again later");
     case "no-such-version":
       return say("the master does not have the version that opens it");
     default:

@@ -324,3 +324,23 @@ test("a rotation that was left open is none of the volume's next life", async ()
   await side.format();
   expect(await side.step("begin")).toMatchObject({ state: "pending", from: 1, to: 2, versions: [1, 2] });
 });
+
+test("a host that begins and takes back rotations gets 64 versions, then is told to wait; what it has stays (I3)", async () => {
+  const side = await formatted();
+  const cycle = async (to: number) => {
+    const begun = await side.step("begin");
+    if (begun.verdict === "refused") return begun.reason;
+    await side.step("revert", { from: 1, to });
+    await side.step("reverted", { from: 1, to });
+    return begun.to;
+  };
+  for (let to = 2; to <= 64; to += 1) expect(await cycle(to)).toBe(to);
+  expect(await cycle(65)).toBe("too-many-versions");
+  expect(await side.current()).toBe(1);
+  const { secrets } = await side.rooms();
+  expect(await secrets.history("web1", PATH)).toHaveLength(64);
+  // no further audit record of one that was not begun
+  expect((await recordsOf(side.store)).filter(({ kind }) => kind === "rotation-begun")).toHaveLength(63);
+  side.clock.time += 64 * 3_600_000;
+  expect(await cycle(65)).toBe(65);
+});
