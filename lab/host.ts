@@ -7,9 +7,9 @@ import { HostError } from "../src/core/errors.ts";
 import type { CommandOptions, CommandResult } from "./command.ts";
 import { HostConsole } from "./console.ts";
 import { ControlLine } from "./control-line.ts";
+import { kernelEnvironment, type LabKernel } from "./kernel.ts";
 import type { LabNetwork } from "./network.ts";
 import { pinned } from "./pinned.ts";
-import { umlEnvironment } from "./uml-environment.ts";
 
 /** A file, or a symbolic link. */
 export type InjectedFile = { readonly text: string; readonly mode?: number } | { readonly link: string };
@@ -19,7 +19,8 @@ export interface LabHostOptions {
   /** An empty directory for all that this host writes. */
   readonly directory: string;
   readonly network: LabNetwork;
-  /** The root file system image, which stays as it is. */
+  readonly kernel: LabKernel;
+  /** The root file system image for that kernel, which stays as it is. */
   readonly image: string;
   /** A read-only image mounted at /opt/latchkey. */
   readonly productDisk?: string;
@@ -90,14 +91,14 @@ export class LabHost {
   /** Turns the host on. The promise ends as soon as its kernel runs; see `ready`. */
   async boot(): Promise<void> {
     if (this.#running) throw new HostError("host-up", `host "${this.name}" is on already`);
-    const { network, image, productDisk, memoryMiB = 512, directory } = this.#options;
-    const environment = await umlEnvironment(directory);
+    const { network, kernel, image, productDisk, memoryMiB = 512, directory } = this.#options;
+    const environment = await kernelEnvironment(kernel, directory);
     this.console.boot += 1;
     this.console.add("lab", "power on");
     const argv = [
       ...network.prefix,
       ...pinned(),
-      "linux.uml",
+      ...kernel.argv,
       `mem=${memoryMiB}M`,
       `ubd0=${this.rootDisk},${image}`,
       `ubd1=${this.dataDisk}`,

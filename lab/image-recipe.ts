@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** The Debian release of a lab host. */
@@ -78,19 +78,16 @@ export const GUEST_FILES: readonly GuestFile[] = [
 /** Directories that a lab host mounts things on, or whose being there means something (a journal that stays). */
 export const GUEST_DIRECTORIES = ["/lab", "/opt/latchkey", "/var/log/journal"] as const;
 
-/** Where the versions of the lab kernel keep their modules. */
-export const MODULES = "/usr/lib/uml/modules";
-
 /** Size of a lab host's root disk (sparse). */
 export const ROOT_DISK_SIZE = "3G";
 
 export const GUEST_SOURCES = join(import.meta.dirname, "guest");
 
 /** What a root file system made now would be made of, as one short word: another word, another image. */
-export function recipeHash(nodeVersion: string): string {
+export function recipeHash(nodeVersion: string, kernelRelease: string): string {
   const hash = createHash("sha256");
   const parts = [RELEASE, GUEST_PACKAGES, LEFT_OUT, MASKED_UNITS, ENABLED_UNITS, DISABLED_UNITS, GUEST_FILES];
-  hash.update(JSON.stringify([parts, GUEST_DIRECTORIES, ROOT_DISK_SIZE, nodeVersion, readdirSync(MODULES).sort()]));
+  hash.update(JSON.stringify([parts, GUEST_DIRECTORIES, ROOT_DISK_SIZE, nodeVersion, kernelRelease]));
   for (const { source } of GUEST_FILES) hash.update(readFileSync(join(GUEST_SOURCES, source)));
   hash.update(readFileSync(join(import.meta.dirname, "image.ts")));
   return hash.digest("hex").slice(0, 16);

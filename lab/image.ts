@@ -1,6 +1,6 @@
-import { copyFileSync, chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
-import { symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { cached } from "./cached.ts";
 import { command } from "./command.ts";
 import {
   DISABLED_UNITS,
@@ -11,87 +11,55 @@ import {
   GUEST_SOURCES,
   LEFT_OUT,
   MASKED_UNITS,
-  MODULES,
   recipeHash,
   RELEASE,
   ROOT_DISK_SIZE,
 } from "./image-recipe.ts";
-import { withLock } from "./lock.ts";
-import { cacheDirectory, NODE_TIME, nodeBinary } from "./place.ts";
-
-const KEPT_DAYS = 14;
+import type { LabKernel } from "./kernel.ts";
+import { NODE_TIME, nodeBinary } from "./place.ts";
 
 /**
- * The path of a lab host's root file system image, made when there is none for the recipe as it stands (about a minute;
- * `say` tells), kept between runs. Never written to: hosts put a copy-on-write file over it. Two builders at once make it
- * once; a builder that dies leaves nothing that the next one takes for an image.
+ * The path of a lab host's root file system image for the kernel, made when there is none for the recipe as it stands (about
+ * a minute; `say` tells), kept between runs. Never written to: hosts put a copy-on-write file over it.
  */
-export async function ensureImage(say: (line: string) => void): Promise<string> {
-  const cache = cacheDirectory();
-  const name = `base-${recipeHash(process.version)}.ext4`;
-  const image = join(cache, name);
-  if (!existsSync(image)) {
-    await withLock(join(cache, "image.lock"), async () => {
-      if (existsSync(image)) return;
-      sweep(cache, name);
-      say(`building the lab's root file system (Debian ${RELEASE}, once; about a minute)`);
-      await build(cache, image, say);
-    });
-  }
-  utimesSync(dirname(image), new Date(), new Date());
-  return image;
+export async function ensureImage(kernel: LabKernel, say: (line: string) => void): Promise<string> {
+  return cached("base", `${recipeHash(process.version, kernel.release)}.ext4`, async (work) => {
+    say(`building the lab's root file system (Debian ${RELEASE}, once; about a minute)`);
+    return build(work, kernel, say);
+  });
 }
 
-/** Removes what dead builders left, and images of older recipes that nobody has made for a while. */
-function sweep(cache: string, current: string): void {
-  for (const entry of readdirSync(cache)) {
-    const path = join(cache, entry);
-    const old = Date.now() - statSync(path).mtimeMs > KEPT_DAYS * 86_400_000;
-    if (entry.startsWith("building-") || (entry.startsWith("base-") && entry !== current && old)) {
-      rmSync(path, { recursive: true, force: true });
-    }
-  }
-}
-
-async function build(cache: string, image: string, say: (line: string) => void): Promise<void> {
-  const work = join(cache, `building-${process.pid}`);
+/** Makes the image in the directory `work`; resolves with its path. */
+async function build(work: string, kernel: LabKernel, say: (line: string) => void): Promise<string> {
   const root = join(work, "root");
-  mkdirSync(work, { recursive: true });
-  try {
-    say(`mmdebstrap fetches and unpacks Debian ${RELEASE} with ${GUEST_PACKAGES.length} packages`);
-    await command(
-      [
-        "mmdebstrap",
-        "--quiet",
-        "--variant=minbase",
-        "--format=directory",
-        `--include=${GUEST_PACKAGES.join(",")}`,
-        ...LEFT_OUT.map((pattern) => `--dpkgopt=path-exclude=${pattern}`),
-        RELEASE,
-        root,
-      ],
-      { timeoutMs: 900_000 },
-    );
-    say("kernel modules, Node and units go into the root file system");
-    await furnish(root);
-    say(`mke2fs writes the image of ${ROOT_DISK_SIZE}`);
-    const disk = join(work, "root.ext4");
-    await command(["mke2fs", "-q", "-t", "ext4", "-d", root, "-L", "lab-root", disk, ROOT_DISK_SIZE], {
-      timeoutMs: 300_000,
-    });
-    renameSync(disk, image);
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
+  say(`mmdebstrap fetches and unpacks Debian ${RELEASE} with ${GUEST_PACKAGES.length} packages`);
+  await command(
+    [
+      "mmdebstrap",
+      "--quiet",
+      "--variant=minbase",
+      "--format=directory",
+      `--include=${GUEST_PACKAGES.join(",")}`,
+      ...LEFT_OUT.map((pattern) => `--dpkgopt=path-exclude=${pattern}`),
+      RELEASE,
+      root,
+    ],
+    { timeoutMs: 900_000 },
+  );
+  say("kernel modules, Node and units go into the root file system");
+  await furnish(root, kernel);
+  say(`mke2fs writes the image of ${ROOT_DISK_SIZE}`);
+  const disk = join(work, "root.ext4");
+  await command(["mke2fs", "-q", "-t", "ext4", "-d", root, "-L", "lab-root", disk, ROOT_DISK_SIZE], {
+    timeoutMs: 300_000,
+  });
+  return disk;
 }
 
 /** Turns a bare Debian tree into a lab host: kernel modules, Node, units on and off, the lab's own files. */
-async function furnish(root: string): Promise<void> {
-  mkdirSync(join(root, "lib/modules"), { recursive: true });
-  for (const version of readdirSync(MODULES)) {
-    await command(["cp", "-a", join(MODULES, version), join(root, "lib/modules/")]);
-    await command(["depmod", "-b", root, version]);
-  }
+async function furnish(root: string, kernel: LabKernel): Promise<void> {
+  await command(["mkdir", "-p", join(root, "lib/modules")]);
+  await command(["cp", "-a", join(kernel.modules, "lib/modules", kernel.release), join(root, "lib/modules/")]);
   const node = join(root, "usr/local/bin/node");
   copyFileSync(nodeBinary(), node);
   chmodSync(node, 0o755);

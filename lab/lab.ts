@@ -2,38 +2,46 @@ import { mkdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { LabHost, type LabHostOptions } from "./host.ts";
 import { ensureImage } from "./image.ts";
+import { kernelLine, labKernel, type LabKernel } from "./kernel.ts";
 import { LabMaster, type LabMasterOptions } from "./master.ts";
 import { LabNetwork } from "./network.ts";
 import { ensurePackages, LAB_PACKAGES } from "./packages.ts";
 import { makeProductDisk } from "./product-disk.ts";
 import { makeScratch } from "./scratch.ts";
-import { umlExtraPackages } from "./uml-environment.ts";
 
-export type HostChoices = Omit<LabHostOptions, "name" | "directory" | "network" | "image" | "productDisk">;
+export type HostChoices = Omit<LabHostOptions, "name" | "directory" | "network" | "kernel" | "image" | "productDisk">;
 
 /** A lab: a network of its own with a master and hosts in it, and one place to end it all. */
 export class Lab {
   readonly directory: string;
   readonly network: LabNetwork;
+  readonly #kernel: LabKernel;
   readonly #image: string;
   readonly #productDisk: string;
   readonly #hosts: LabHost[] = [];
   readonly #masters: LabMaster[] = [];
 
-  private constructor(directory: string, network: LabNetwork, image: string, productDisk: string) {
+  private constructor(
+    directory: string,
+    network: LabNetwork,
+    parts: { readonly kernel: LabKernel; readonly image: string; readonly productDisk: string },
+  ) {
     this.directory = directory;
     this.network = network;
-    this.#image = image;
-    this.#productDisk = productDisk;
+    this.#kernel = parts.kernel;
+    this.#image = parts.image;
+    this.#productDisk = parts.productDisk;
   }
 
   /** Installs, builds and makes what a lab needs (a minute or two the first time; `say` tells what it does). */
   static async create(say: (line: string) => void): Promise<Lab> {
-    await ensurePackages([...LAB_PACKAGES, ...umlExtraPackages()], say);
-    const image = await ensureImage(say);
+    await ensurePackages(LAB_PACKAGES, say);
+    const kernel = await labKernel(say);
+    say(kernelLine(kernel));
+    const image = await ensureImage(kernel, say);
     const directory = makeScratch();
     const productDisk = await makeProductDisk(directory, say);
-    return new Lab(directory, await LabNetwork.create(), image, productDisk);
+    return new Lab(directory, await LabNetwork.create(), { kernel, image, productDisk });
   }
 
   /** A new host, switched off, its data disk blank. */
@@ -45,6 +53,7 @@ export class Lab {
       name,
       directory,
       network: this.network,
+      kernel: this.#kernel,
       image: this.#image,
       productDisk: this.#productDisk,
     });

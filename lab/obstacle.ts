@@ -3,7 +3,6 @@ import { errorMessage, LatchkeyError } from "../src/core/errors.ts";
 import { command } from "./command.ts";
 import { ensurePackages, LAB_PACKAGES } from "./packages.ts";
 import { ownedName } from "./scratch.ts";
-import { umlExtraPackages } from "./uml-environment.ts";
 
 /** Why no lab can be made on this machine, in words for its user; undefined when one can. Installs what is missing. */
 export async function labObstacle(say: (line: string) => void): Promise<string | undefined> {
@@ -12,7 +11,7 @@ export async function labObstacle(say: (line: string) => void): Promise<string |
   }
   if (process.getuid?.() !== 0) return "a lab needs root (network namespaces, taps): run this with sudo";
   try {
-    await ensurePackages([...LAB_PACKAGES, ...umlExtraPackages()], say);
+    await ensurePackages(LAB_PACKAGES, say);
   } catch (error) {
     const hint = error instanceof LatchkeyError && error.hint ? `; ${error.hint}` : "";
     return `${errorMessage(error)}${hint}`;

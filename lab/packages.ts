@@ -2,22 +2,16 @@ import { existsSync } from "node:fs";
 import { HostError } from "../src/core/errors.ts";
 import { command } from "./command.ts";
 
+/** What it takes to make a guest's kernel ready and to show that it works; the kernel itself is chosen in kernel.ts. */
+const GUEST_KERNEL_PACKAGES = ["kmod", "patchelf", "cryptsetup-bin", "debian-archive-keyring"] as const;
+
 /** What a lab host needs from this machine. */
-export const LAB_PACKAGES = [
-  "user-mode-linux",
-  "kmod",
-  "e2fsprogs",
-  "iproute2",
-  "mmdebstrap",
-  "debian-archive-keyring",
-] as const;
+export const LAB_PACKAGES = [...GUEST_KERNEL_PACKAGES, "age", "e2fsprogs", "iproute2", "mmdebstrap"] as const;
 
 /** What the kernel tests need from this machine, whose root file system they use. */
 export const KERNEL_PACKAGES = [
-  "user-mode-linux",
-  "kmod",
+  ...GUEST_KERNEL_PACKAGES,
   "lvm2",
-  "cryptsetup-bin",
   "e2fsprogs",
   "xfsprogs",
   "btrfs-progs",

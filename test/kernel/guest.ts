@@ -3,11 +3,11 @@ import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { kernelEnvironment, kernelLine, labKernel, type LabKernel } from "../../lab/kernel.ts";
 import { ensurePackages, KERNEL_PACKAGES } from "../../lab/packages.ts";
 import { PROJECT } from "../../lab/place.ts";
 import { pinned } from "../../lab/pinned.ts";
 import { makeScratch } from "../../lab/scratch.ts";
-import { umlEnvironment, umlExtraPackages } from "../../lab/uml-environment.ts";
 import { showOutput } from "../tiers.ts";
 
 const DEADLINE_MS = 3_000_000;
@@ -26,14 +26,21 @@ export const baseEnvironment = (): Record<string, string> => ({
   PATH: `${join(PROJECT, "node_modules/.bin")}:/usr/sbin:/usr/bin:/sbin:/bin`,
 });
 
-/** The command that starts a User-Mode Linux guest; `kernel` are more parameters of the kernel, `parameters` those of its init. */
+/** The kernel that guests run here, when all is installed that it takes. Throws HostError where it cannot be. */
+export async function readyKernel(): Promise<LabKernel> {
+  await ensurePackages(KERNEL_PACKAGES);
+  return labKernel((line) => console.error(line));
+}
+
+/** The command that starts a User-Mode Linux guest; `more` are parameters of the kernel, `parameters` those of its init. */
 export async function guestCommand(
+  kernel: LabKernel,
   exchange: string,
   parameters: readonly string[],
-  kernel: readonly string[] = [`mem=${GUEST_MEMORY}`],
+  more: readonly string[] = [`mem=${GUEST_MEMORY}`],
 ): Promise<GuestCommand> {
   const memory = makeScratch();
-  const env = { ...baseEnvironment(), HOME: memory, TMPDIR: memory, ...(await umlEnvironment(exchange)) };
+  const env = { ...baseEnvironment(), HOME: memory, TMPDIR: memory, ...(await kernelEnvironment(kernel, exchange)) };
   const init = `init=${join(PROJECT, "test/kernel/guest-init.sh")}`;
   // the tests make errors of devices on purpose: the kernel's own words come from "critical" on
   const fixed = [
@@ -46,8 +53,8 @@ export async function guestCommand(
     "ssl=null",
     "loglevel=3",
   ];
-  const ours = [`PROJECT=${PROJECT}`, `EXCHANGE=${exchange}`, ...parameters];
-  const [first = "", ...rest] = [...pinned(), "linux.uml", ...kernel, ...fixed, ...ours];
+  const ours = [`PROJECT=${PROJECT}`, `EXCHANGE=${exchange}`, `MODULES=${kernel.modules}`, ...parameters];
+  const [first = "", ...rest] = [...pinned(), ...kernel.argv, ...more, ...fixed, ...ours];
   return {
     argv: [first, ...rest],
     env,
@@ -56,8 +63,13 @@ export async function guestCommand(
 }
 
 /** Runs a guest to its end, its output going where ours goes, each line after `label`; resolves with the last lines of it. */
-export async function runInGuest(exchange: string, parameters: readonly string[], label = ""): Promise<string> {
-  const { argv, env, dispose } = await guestCommand(exchange, parameters);
+export async function runInGuest(
+  kernel: LabKernel,
+  exchange: string,
+  parameters: readonly string[],
+  label = "",
+): Promise<string> {
+  const { argv, env, dispose } = await guestCommand(kernel, exchange, parameters);
   try {
     return await run(argv, env, label);
   } finally {
@@ -93,10 +105,11 @@ export async function run(
  * ends with another status than 0.
  */
 export async function runScriptInGuest(script: string): Promise<string> {
-  await ensurePackages([...KERNEL_PACKAGES, ...umlExtraPackages()]);
+  const kernel = await readyKernel();
+  console.error(kernelLine(kernel));
   const exchange = mkdtempSync(join(tmpdir(), "latchkey-kernel-"));
   try {
-    await runInGuest(exchange, [`SCRIPT=${join(PROJECT, script)}`]);
+    await runInGuest(kernel, exchange, [`SCRIPT=${join(PROJECT, script)}`]);
     const read = (name: string) => (existsSync(join(exchange, name)) ? readFileSync(join(exchange, name), "utf8") : "");
     if (read("status").trim() !== "0") throw new Error(`${script} failed in the guest:\n${read("output")}`);
     return read("output");

@@ -2,10 +2,10 @@ import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } fr
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { errorMessage } from "../../src/core/errors.ts";
+import { kernelLine, type LabKernel } from "../../lab/kernel.ts";
 import { ensurePackages, KERNEL_PACKAGES } from "../../lab/packages.ts";
-import { umlExtraPackages } from "../../lab/uml-environment.ts";
 import { brokenTier, resultOf, skipTier, sumOf, type TierResult } from "../tiers.ts";
-import { baseEnvironment, run, runInGuest } from "./guest.ts";
+import { baseEnvironment, readyKernel, run, runInGuest } from "./guest.ts";
 import { kernelFiles, sharesOf } from "./shares.ts";
 
 /** A guest stays on one processor and often waits: two on each keep them all busy. */
@@ -29,17 +29,20 @@ function hasDeviceMapper(): boolean {
  * Where no kernel can be had it says so loudly and counts every test as skipped.
  */
 export async function runKernelTests(files: readonly string[] = kernelFiles()): Promise<TierResult> {
-  const native = hasDeviceMapper();
+  let kernel: LabKernel | undefined;
   try {
-    await ensurePackages([...KERNEL_PACKAGES, ...(native ? [] : umlExtraPackages())]);
+    if (hasDeviceMapper()) await ensurePackages(KERNEL_PACKAGES);
+    else kernel = await readyKernel();
   } catch (error) {
     return skip(errorMessage(error));
   }
-  if (native) return runShare((exchange) => runNatively(exchange, files));
+  console.log(kernel === undefined ? "tests run on this machine's own kernel" : kernelLine(kernel));
+  if (kernel === undefined) return runShare((exchange) => runNatively(exchange, files));
+  const guest = kernel;
   const shares = sharesOf(files, GUESTS);
   const results = shares.map((share, index) => {
     const label = shares.length === 1 ? "" : `guest ${index + 1}: `;
-    return runShare((exchange) => runInGuest(exchange, [`FILES=${share.join(",")}`], label));
+    return runShare((exchange) => runInGuest(guest, exchange, [`FILES=${share.join(",")}`], label));
   });
   return sumOf(await Promise.all(results));
 }

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { ensurePackages, KERNEL_PACKAGES } from "../../lab/packages.ts";
-import { umlExtraPackages } from "../../lab/uml-environment.ts";
 import type { VolumeOperation, VolumeStep } from "../../src/core/volume-steps.ts";
+import { readyKernel } from "../kernel/guest.ts";
 import { PowerChain } from "../kernel/support/matrix/power-chain.ts";
 import { operationOf, stepsOf } from "../kernel/support/matrix/scenario.ts";
 
@@ -16,8 +15,8 @@ const CHAINS: readonly (readonly VolumeOperation[])[] = [
 let chains: readonly PowerChain[] = [];
 
 beforeAll(async () => {
-  await ensurePackages([...KERNEL_PACKAGES, ...umlExtraPackages()]);
-  chains = await Promise.all(CHAINS.map((operations) => PowerChain.start(operations)));
+  const kernel = await readyKernel();
+  chains = await Promise.all(CHAINS.map((operations) => PowerChain.start(kernel, operations)));
 });
 
 afterAll(async () => {

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PROJECT } from "../../../../lab/place.ts";
 import type { VolumeOperation, VolumeStep } from "../../../../src/core/volume-steps.ts";
+import type { LabKernel } from "../../../../lab/kernel.ts";
 import { guestCommand } from "../../guest.ts";
 import type { GuestPlan, GuestReport } from "./guest.ts";
 import { PROCESS_FILES } from "./process-files.ts";
@@ -31,6 +32,7 @@ interface Cell {
 
 /** One host that lives through operations on a volume, its power going at every step; each boot proves what the last cut left. */
 export class PowerChain {
+  readonly #kernel: LabKernel;
   readonly #exchange = mkdtempSync(join(tmpdir(), "latchkey-power-"));
   readonly #disk = join(this.#exchange, "disk.img");
   readonly #cells: readonly Cell[];
@@ -41,7 +43,8 @@ export class PowerChain {
   #disposed = false;
   #compared = 0;
 
-  private constructor(operations: readonly VolumeOperation[]) {
+  private constructor(kernel: LabKernel, operations: readonly VolumeOperation[]) {
+    this.#kernel = kernel;
     const steps = operations.flatMap((operation) => stepsOf(operation));
     this.#cells = steps.map((step) => ({ step, settled: Promise.withResolvers<void>() }));
     // a cell that failed is told by its own test, which may come later
@@ -49,8 +52,8 @@ export class PowerChain {
   }
 
   /** Starts the first boot; the rest follow by themselves. */
-  static async start(operations: readonly VolumeOperation[]): Promise<PowerChain> {
-    const chain = new PowerChain(operations);
+  static async start(kernel: LabKernel, operations: readonly VolumeOperation[]): Promise<PowerChain> {
+    const chain = new PowerChain(kernel, operations);
     const at = chain.#exchange;
     for (const name of ["master", "processes"]) mkdirSync(join(at, name));
     await buildProcesses(join(at, "processes"));
@@ -144,8 +147,8 @@ export class PowerChain {
   /** Runs the guest until it halts, or until it says the line at which its power goes. */
   async #power(line: string | undefined): Promise<"cut" | "halted"> {
     const script = `SCRIPT=${join("/run/exchange/processes", PROCESS_FILES.guest)}`;
-    const kernel = ["mem=512M", `ubd0=${this.#disk}`];
-    const { argv, env, dispose } = await guestCommand(this.#exchange, [script], kernel);
+    const parameters = ["mem=512M", `ubd0=${this.#disk}`];
+    const { argv, env, dispose } = await guestCommand(this.#kernel, this.#exchange, [script], parameters);
     const [file, ...args] = argv;
     const child = spawn(file, args, { stdio: ["ignore", "pipe", "ignore"], env, cwd: PROJECT, detached: true });
     const unplug = (): void => {
