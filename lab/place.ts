@@ -1,15 +1,13 @@
-import { createRequire } from "node:module";
 import { existsSync, mkdirSync, realpathSync } from "node:fs";
 import { homedir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 
 /** The project's own directory. */
 export const PROJECT = resolve(import.meta.dirname, "..");
 
 /** The node binary that the project brings with it, links resolved. */
 export function nodeBinary(): string {
-  const packageJson = createRequire(import.meta.url).resolve("node/package.json");
-  return realpathSync(join(dirname(packageJson), "bin/node"));
+  return realpathSync(join(PROJECT, "node_modules/.bin/node"));
 }
 
 /** Where what is slow to make is kept between runs: outside the work tree; made when missing. */
