@@ -311,6 +311,10 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
     handlers: pacedHandlers(minionHandlers(rooms), clock),
     clock,
     report: (message, error) => log.warn({ err: errorMessage(error) }, message),
+    limited: ({ limit, count, address }) => {
+      log.warn({ limit, count, address }, "connections are cut off or turned away");
+      events.emit(`limit/${limit}`, { count, address });
+    },
   });
   endpointOrNone = wire;
   // sessions that end because the master stops are no host's silence

@@ -1,8 +1,9 @@
 import type { DropCounters } from "./endpoints.ts";
+import type { CutOff } from "./zmtp/cut-off.ts";
 
 /** Why a frame was dropped. One word a cause, so that an operator sees an attack from a mistake. */
 export type DropReason =
-  /** Not one frame of the protocol: too short, unknown kind, more than one part. */
+  /** Not one frame of the protocol: too short, unknown kind. */
   | "garbage"
   /** Another protocol version. */
   | "version"
@@ -26,8 +27,8 @@ export type DropReason =
   | "unknown-fleet-key"
   /** A published job from outside the clock window. */
   | "stale"
-  /** A connection under a route that is none, or another's. */
-  | "turned-away"
+  /** A connection that was not let in or had to make room, or that was cut off, and why. */
+  | CutOff
   /** An answer that could not be delivered: its reader is too slow or gone. */
   | "undelivered";
 

@@ -1,5 +1,6 @@
 import type { Clock } from "../core/clock.ts";
 import type { Identity, PublicIdentity } from "../core/identity.ts";
+import type { LimitHit } from "./limit-alarms.ts";
 import type { Job, Method, Notice, Request, Response } from "./messages.ts";
 
 /** Whether a peer that has proven its identity may open a session. Refused peers all get the same constant answer (I6). */
@@ -11,7 +12,7 @@ export interface PeerSession {
   readonly sessionId: number;
   readonly minionId: string;
   readonly peer: PublicIdentity;
-  /** The peer's IP address as the socket saw it (IPv4 never as IPv6), or "" when unknown. */
+  /** The peer's IP address as the socket saw it (IPv4 never as IPv6). There is no session without one. */
   readonly address: string;
   readonly handshakeHash: Uint8Array;
   readonly openedAt: number;
@@ -53,10 +54,19 @@ export interface MasterEndpointOptions {
   readonly clock: Clock;
   /** Gets what handlers throw, and frames that were dropped when the reason is worth a line. */
   readonly report: (message: string, error: unknown) => void;
+  /** Gets limits that were hit, each at most once a minute. */
+  readonly limited: (hit: LimitHit) => void;
 }
 
 /** Frames dropped since start, by reason (garbage, oversized, replayed, unknown session, bad schema ...). */
 export type DropCounters = Readonly<Record<string, number>>;
+
+/** Connections to the request channel: those with a session, those without, and how many there may be. */
+export interface ConnectionCounts {
+  readonly sessions: number;
+  readonly strangers: number;
+  readonly most: number;
+}
 
 /** The master's two sockets, bound. */
 export interface MasterEndpoint {
@@ -75,6 +85,7 @@ export interface MasterEndpoint {
    */
   disconnect(minionId: string): void;
   drops(): DropCounters;
+  connections(): ConnectionCounts;
   close(): Promise<void>;
 }
 

@@ -21,7 +21,7 @@ export interface Admitted {
   readonly minionId: string;
   readonly peer: PublicIdentity;
   readonly route: Buffer;
-  /** As the socket saw it, "" when unknown. */
+  /** As the socket saw it. */
   readonly address: string;
   readonly handshakeHash: Buffer;
   readonly channel: Channel;
@@ -37,7 +37,8 @@ export interface HandshakeDeskOptions {
   readonly identity: Identity;
   readonly clock: Clock;
   readonly drops: Drops;
-  addressOf(route: Buffer): string;
+  /** undefined when the connection is over. */
+  addressOf(route: Buffer): string | undefined;
   /** As `MasterHandlers.holder` and `.admit`. */
   holder(minionId: string): PublicIdentity | undefined;
   admit(minionId: string, peer: PublicIdentity, address: string): Promise<Admission>;
@@ -141,7 +142,7 @@ export class HandshakeDesk {
     using noise = begun;
     const { payload, binding } = noise.read(frame.noise);
     const peer = await checkProofQuickly("minion", payload, binding, noise.remoteStatic);
-    const address = this.#options.addressOf(route);
+    const address = this.#addressOf(route);
     if ((await this.#options.admit(minionId, peer, address)) === "refuse") this.#deciding.delete(token);
     await this.#tick(token);
     const { hash, ...keys } = noise.finish();
@@ -158,7 +159,7 @@ export class HandshakeDesk {
     using noise = this.#respond("IK", minionId);
     const { payload, binding } = noise.read(message);
     const peer = await checkProofQuickly("minion", payload, binding, noise.remoteStatic);
-    const address = this.#options.addressOf(route);
+    const address = this.#addressOf(route);
     // whoever sends it may have recorded it: nothing is noted of it, whatever the answer
     const holder = this.#options.holder(minionId);
     if (holder === undefined || !sameIdentity(holder, peer)) this.#deciding.delete(token);
@@ -175,6 +176,13 @@ export class HandshakeDesk {
     if (accepted) this.#pending.add(sessionId, { stage: "ik", minionId, route, admitted, drop });
     else drop();
     await this.#options.send(route, encodeHandshake("ik2", sessionId, reply));
+  }
+
+  /** Nobody is asked about a peer without an address: its connection is over. Throws ProtocolError `bad-handshake`. */
+  #addressOf(route: Buffer): string {
+    const address = this.#options.addressOf(route);
+    if (address === undefined) throw new ProtocolError("bad-handshake", "its connection is over");
+    return address;
   }
 
   #respond(pattern: "XX" | "IK", minionId: string): NoiseHandshake {

@@ -1,7 +1,7 @@
 /** The one protocol version spoken; part of every frame and of the handshake's prologue. */
 export const PROTOCOL_VERSION = 1;
 
-/** Most bytes of one frame on either channel; a peer that sends more is disconnected by the socket itself. */
+/** Most bytes of one frame on either channel; a peer that sends more is cut off. */
 export const MAX_FRAME_BYTES = 8 * 1024 * 1024;
 
 /**
@@ -31,21 +31,15 @@ export const MAX_REQUESTS_IN_FLIGHT = 64;
 /** Refusals leave the master at multiples of this, so that their timing tells nothing (I6). */
 export const REFUSAL_TICK_MS = 100;
 
-/** A session from which nothing came for this long is probed, whether its transport still knows the peer. */
-export const PROBE_AFTER_MS = 5000;
+/** A session from which nothing came for this long may have to make room for another of its minion. */
+export const IDLE_AFTER_MS = 5000;
 
 /** A session from which nothing came for this long is over. */
 export const SILENCE_MS = 120_000;
 
-/** ZMTP heartbeats: a dead peer is noticed within interval plus timeout. */
+/** A minion's ZMTP heartbeats: a dead master is noticed within interval plus timeout. */
 export const HEARTBEAT_INTERVAL_MS = 2000;
 export const HEARTBEAT_TIMEOUT_MS = 4000;
 
 /** A published job whose time differs by more from the minion's clock is not believed; it is asked for instead. */
 export const CLOCK_WINDOW_MS = 5 * 60_000;
-
-/** Connections without a session whose address the master remembers at most; the oldest leave first. */
-export const MAX_UNCLAIMED_ADDRESSES = 16_384;
-
-/** How long the master remembers the address of a connection that gets no session: longer than a handshake can take. */
-export const UNCLAIMED_ADDRESS_MS = 30_000;

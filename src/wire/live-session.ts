@@ -56,7 +56,6 @@ export class LiveSession implements PeerSession {
   #isAgent = false;
   #open = true;
   #heardAt: number;
-  #probedAt: number;
 
   constructor(host: SessionHost, facts: SessionFacts) {
     this.#host = host;
@@ -69,7 +68,6 @@ export class LiveSession implements PeerSession {
     this.route = facts.route;
     this.openedAt = host.now();
     this.#heardAt = host.monotonicMs();
-    this.#probedAt = this.#heardAt;
   }
 
   /** The session's id on the wire. */
@@ -85,14 +83,6 @@ export class LiveSession implements PeerSession {
   /** Milliseconds since the last frame that proved to be the peer's. */
   get silentMs(): number {
     return this.#host.monotonicMs() - this.#heardAt;
-  }
-
-  /** Asks the transport whether it still knows the peer, unless it spoke or was asked within `intervalMs`. */
-  async probe(intervalMs: number): Promise<void> {
-    const now = this.#host.monotonicMs();
-    if (now - Math.max(this.#heardAt, this.#probedAt) < intervalMs) return;
-    this.#probedAt = now;
-    await this.notify({ kind: "probe" });
   }
 
   /** A data frame that names this session; drops it unless it is the peer's own, new, and well formed. */
@@ -158,10 +148,16 @@ export class LiveSession implements PeerSession {
   close(): void {
     if (!this.#open) return;
     const farewell = this.#channel.seal(encodeNotice({ kind: "close" }));
-    this.#end();
+    // before the end, with which the connection ends as well
     this.#host.send(this.route, farewell).catch((error: unknown) => {
       this.#host.report("cannot say goodbye to a minion", error);
     });
+    this.#end();
+  }
+
+  /** The connection is gone. */
+  lost(): void {
+    this.#end();
   }
 
   #end(): void {

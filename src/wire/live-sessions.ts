@@ -1,4 +1,4 @@
-import { CROWD_OF_MINION, MAX_SESSIONS_OF_MINION, PROBE_AFTER_MS } from "./limits.ts";
+import { CROWD_OF_MINION, MAX_SESSIONS_OF_MINION, IDLE_AFTER_MS } from "./limits.ts";
 import type { LiveSession } from "./live-session.ts";
 
 /** Every live session of the master, by its id on the wire and by its minion. */
@@ -48,7 +48,7 @@ export class LiveSessions {
 /** The one that is silent for longest, if it is silent for long and no agent's. */
 function idlestOf(sessions: Iterable<LiveSession>): LiveSession | undefined {
   let idlest: LiveSession | undefined;
-  let longest = PROBE_AFTER_MS;
+  let longest = IDLE_AFTER_MS;
   for (const session of sessions) {
     const { silentMs } = session;
     if (session.isAgent || silentMs <= longest) continue;

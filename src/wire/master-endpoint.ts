@@ -3,12 +3,16 @@ import type { MasterEndpoint, MasterEndpointOptions, PeerSession } from "./endpo
 import { FleetPublisher } from "./fleet-publisher.ts";
 import { decodeFrame, encodeHint, type Frame } from "./frames.ts";
 import { type Admitted, HandshakeDesk } from "./handshake-desk.ts";
-import { PROBE_AFTER_MS, SILENCE_MS } from "./limits.ts";
+import { SILENCE_MS } from "./limits.ts";
 import { LiveSession, type SessionHost } from "./live-session.ts";
 import { LiveSessions } from "./live-sessions.ts";
-import { PeerAddresses } from "./peer-addresses.ts";
 import { RequestBudget } from "./request-budget.ts";
-import { batchTransport, bindPublisher, bindRouter, type RouterPort } from "./sockets.ts";
+import { batchTransport, bindPublisher } from "./sockets.ts";
+import { LimitAlarms } from "./limit-alarms.ts";
+import type { CutOff } from "./zmtp/cut-off.ts";
+import { boundsFor, descriptorLimit } from "./zmtp/descriptors.ts";
+import { bindRouter } from "./zmtp/listener.ts";
+import type { Route, RouterPort } from "./zmtp/router-port.ts";
 
 const SWEEP_MS = 1000;
 
@@ -21,7 +25,8 @@ export async function listenMaster(options: MasterEndpointOptions): Promise<Mast
   );
   const desk = new RequestDesk(options);
   try {
-    const router = await bindRouter(options.interface, options.returnPort, desk);
+    const bounds = boundsFor(descriptorLimit());
+    const router = await bindRouter(options.interface, options.returnPort, desk, { clock: options.clock, bounds });
     desk.start(router);
     return endpoint(desk, publisher, router);
   } catch (error) {
@@ -47,10 +52,11 @@ function endpoint(desk: RequestDesk, publisher: FleetPublisher, router: RouterPo
       desk.disconnect(minionId);
     },
     drops: () => desk.drops.snapshot(),
+    connections: () => router.connections(),
     close: async () => {
       await desk.close();
       publisher.close();
-      router.close();
+      await router.close();
     },
   };
 }
@@ -63,21 +69,21 @@ class RequestDesk {
   readonly #sessions = new LiveSessions();
   readonly #byRoute = new Map<string, LiveSession>();
   readonly #host: SessionHost;
-  readonly #addresses: PeerAddresses;
+  readonly #alarms: LimitAlarms;
   readonly #stop = new AbortController();
   #router: RouterPort | undefined;
   #lastSessionId = 0;
 
   constructor(options: MasterEndpointOptions) {
     const { handlers, clock, report } = options;
-    const send = async (route: Buffer, frame: Uint8Array) => (await this.#router?.send(route, frame)) ?? false;
+    const send = async (route: Route, frame: Uint8Array) => this.#router?.send(route, frame) ?? false;
     this.#options = options;
-    this.#addresses = new PeerAddresses(clock);
+    this.#alarms = new LimitAlarms(clock, options.limited);
     this.#handshakes = new HandshakeDesk({
       identity: options.identity,
       clock,
       drops: this.drops,
-      addressOf: (route) => this.#addresses.of(route.toString("latin1")),
+      addressOf: (route) => this.#router?.addressOf(route),
       holder: (minionId) => handlers.holder(minionId),
       admit: (minionId, peer, address) => handlers.admit(minionId, peer, address),
       send,
@@ -100,7 +106,7 @@ class RequestDesk {
         const route = session.route.toString("latin1");
         if (this.#byRoute.get(route) === session) {
           this.#byRoute.delete(route);
-          this.#addresses.release(route);
+          this.#router?.end(session.route);
         }
         handlers.closed(session);
       },
@@ -124,30 +130,29 @@ class RequestDesk {
   async close(): Promise<void> {
     this.#stop.abort();
     for (const session of this.#sessions.all()) session.close();
-    // lets the farewells reach the socket's own thread
-    await new Promise<void>((resolve) => {
-      setImmediate(resolve);
-    });
   }
 
-  /** Gets the route and address of a connection; false turns it away. */
-  connecting(route: string, address: string): boolean {
-    const welcome = this.#addresses.connecting(route, address);
-    if (!welcome) this.drops.add("turned-away");
-    return welcome;
+  /** A connection is over, and so is what was said on it. */
+  gone(route: Route): void {
+    this.#byRoute.get(route.toString("latin1"))?.lost();
   }
 
-  frame(route: Buffer, bytes: Buffer | undefined): void {
+  cutOff(reason: CutOff, address: string): void {
+    this.drops.add(reason);
+    this.#alarms.hit(reason, address);
+  }
+
+  frame(route: Route, bytes: Buffer): void {
     this.#dispatch(route, bytes).catch((error: unknown) => {
       this.#options.report("cannot handle a frame", error);
     });
   }
 
-  async #dispatch(route: Buffer, bytes: Buffer | undefined): Promise<void> {
-    const frame: Frame | "garbage" | "version" = bytes ? decodeFrame(bytes) : "garbage";
+  async #dispatch(route: Route, bytes: Buffer): Promise<void> {
+    const frame = decodeFrame(bytes);
     if (typeof frame === "string") {
       this.drops.add(frame);
-      if (frame === "version") await this.#router?.send(route, encodeHint("version"));
+      if (frame === "version") this.#router?.send(route, encodeHint("version"));
       return;
     }
     switch (frame.kind) {
@@ -173,27 +178,33 @@ class RequestDesk {
       session.receive(route, frame);
     } else if (!this.#handshakes.confirm(route, frame)) {
       this.drops.add("unknown-session");
-      await this.#router?.send(route, encodeHint("unknownSession", frame.sessionId));
+      this.#router?.send(route, encodeHint("unknownSession", frame.sessionId));
     }
   }
 
   #open(admitted: Admitted, first?: Buffer): void {
+    if (this.#router?.addressOf(admitted.route) === undefined) {
+      admitted.channel.wipe();
+      return;
+    }
     const route = admitted.route.toString("latin1");
-    // the same connection made a new session: its old one is over
-    this.#byRoute.get(route)?.close();
+    // the same connection made a new session: its old one is over, the connection is not
+    const before = this.#byRoute.get(route);
+    this.#byRoute.delete(route);
+    before?.close();
     this.#lastSessionId += 1;
     const session = new LiveSession(this.#host, { ...admitted, sessionId: this.#lastSessionId });
+    this.#byRoute.set(route, session);
     if (!this.#sessions.add(session)) {
       session.close();
       return;
     }
-    this.#byRoute.set(route, session);
-    this.#addresses.claim(route, admitted.address);
+    this.#router?.settle(admitted.route);
     this.#options.handlers.opened(session);
     if (first) session.take(first);
   }
 
-  /** Ends sessions whose peers are gone, and handshakes that nobody finished. */
+  /** Ends sessions that are silent for long, and handshakes that nobody finished. */
   async #sweep(): Promise<void> {
     const { clock, report } = this.#options;
     const { signal } = this.#stop;
@@ -201,10 +212,9 @@ class RequestDesk {
       try {
         await clock.sleep(SWEEP_MS, signal);
         this.#handshakes.expire();
-        this.#addresses.expire();
+        this.#alarms.expire();
         for (const session of this.#sessions.all()) {
           if (session.silentMs > SILENCE_MS) session.close();
-          else await session.probe(PROBE_AFTER_MS);
         }
       } catch (error) {
         if (!signal.aborted) report("cannot look after sessions", error);

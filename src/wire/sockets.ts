@@ -1,8 +1,6 @@
-import { randomBytes } from "node:crypto";
-import { context, Dealer, type EventType, Publisher, Router, type Socket, Subscriber } from "zeromq";
+import { context, Dealer, type EventType, Publisher, type Socket, Subscriber } from "zeromq";
 import { TransportError } from "../core/errors.ts";
 import { HEARTBEAT_INTERVAL_MS, HEARTBEAT_TIMEOUT_MS, MAX_FRAME_BYTES } from "./limits.ts";
-import { openZapDomain } from "./zap.ts";
 
 const COMMON = {
   linger: 0,
@@ -17,74 +15,11 @@ const PEER_QUEUE = 256;
 // sends happen at once or fail at once: one slow reader never holds up the others
 const SENDING = { ...COMMON, sendTimeout: 0, sendHighWaterMark: PEER_QUEUE } as const;
 
-// PLAIN wants one; whom to believe is Noise's matter
-const PLAIN_PASSWORD = "latchkey";
-
 const SUBSCRIPTION_BYTES = 256;
 
 /** sched(7): a thread of this policy does not push another off its core the moment it is woken. */
 const SCHED_BATCH = 3;
 const CONNECT_TIMEOUT_MS = 3000;
-
-/** The master's request socket, bound: frames come with the route that leads back to their sender. */
-export interface RouterPort {
-  readonly port: number;
-  /** False when the peer is gone or does not read. */
-  send(route: Buffer, frame: Uint8Array): Promise<boolean>;
-  close(): void;
-}
-
-/** What the master's request socket reports. */
-export interface RouterEvents {
-  /** A peer connects and says the route it will have. False turns it away. */
-  connecting(route: string, address: string): boolean;
-  /** undefined for a frame of several parts. */
-  frame(route: Buffer, frame: Buffer | undefined): void;
-}
-
-/** Binds a ROUTER. Throws TransportError `cannot-bind`. */
-export async function bindRouter(address: string, port: number, events: RouterEvents): Promise<RouterPort> {
-  const zap = await openZapDomain((route, from) => events.connecting(route, from));
-  const socket = new Router({
-    plainServer: true,
-    zapDomain: zap.name,
-    ...SENDING,
-    mandatory: true,
-    handover: false,
-    // farewells of the last moment still leave
-    linger: 300,
-    receiveHighWaterMark: PEER_QUEUE,
-  });
-  let bound: number;
-  try {
-    bound = await bind(socket, address, port);
-  } catch (error) {
-    zap.close();
-    throw error;
-  }
-  void pump(socket, async () => {
-    for await (const [route, frame, ...more] of socket) {
-      if (route) events.frame(route, more.length > 0 ? undefined : frame);
-    }
-  });
-  return {
-    port: bound,
-    send: async (route, frame) => {
-      if (socket.closed) return false;
-      try {
-        await socket.send([route, frame]);
-        return true;
-      } catch (error) {
-        if (isGone(error)) return false;
-        throw error;
-      }
-    },
-    close: () => {
-      socket.close();
-      zap.close();
-    },
-  };
-}
 
 /** The master's publish socket, bound. */
 export interface PublisherPort {
@@ -133,17 +68,10 @@ export interface DealerPort {
   close(): void;
 }
 
-/**
- * Connects a DEALER once to an address (a name that is unknown would never be told of), under a random route of its own; it does not reconnect by itself. The route is said twice, the
- * second time as PLAIN's user name, which is how the master learns the address behind it. Neither is a secret.
- */
+/** Connects a DEALER once to an address (a name that is unknown would never be told of); it does not reconnect by itself. */
 export function connectDealer(host: string, port: number, events: LinkEvents): DealerPort {
-  const route = randomBytes(16).toString("hex");
   const socket = new Dealer({
     ...SENDING,
-    routingId: route,
-    plainUsername: route,
-    plainPassword: PLAIN_PASSWORD,
     reconnectInterval: -1,
     connectTimeout: CONNECT_TIMEOUT_MS,
     receiveHighWaterMark: PEER_QUEUE,
@@ -216,7 +144,7 @@ function connect(socket: Dealer | Subscriber, host: string, port: number): void 
   }
 }
 
-async function bind(socket: Router | Publisher, address: string, port: number): Promise<number> {
+async function bind(socket: Publisher, address: string, port: number): Promise<number> {
   const host = address.includes(":") && !address.startsWith("[") ? `[${address}]` : address;
   if (address.includes(":")) socket.ipv6 = true;
   try {
@@ -238,9 +166,4 @@ async function pump(socket: Socket, loop: () => Promise<void>): Promise<void> {
   } catch (error) {
     if (!socket.closed) throw error;
   }
-}
-
-function isGone(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  return code === "EHOSTUNREACH" || code === "EAGAIN" || code === "ENOTSOCK" || code === "EBADF";
 }

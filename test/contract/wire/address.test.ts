@@ -2,10 +2,9 @@ import { afterEach, expect, test } from "vitest";
 import { generateIdentity } from "../../../src/core/identity.ts";
 import { Attacker } from "./attacker.ts";
 import { closeAll, job, startMaster, startMinion, until } from "./pair.ts";
+import { RawPeer } from "./raw-peer.ts";
 
 afterEach(closeAll);
-
-const route = "5a".repeat(16);
 
 test("a session knows its minion's address, and so does whoever decides on its key", async () => {
   const master = await startMaster();
@@ -63,54 +62,35 @@ test("a name that nobody knows costs no time: the next master of the list is tri
   ]);
 });
 
-test("nobody connects under another's route from another address, before its session or during it", async () => {
+test("lesson: a client's own names decide nothing: whatever identity it says, its session has the address of its connection", async () => {
   const master = await startMaster();
+  const route = "5a".repeat(16);
   const victim = new Attacker(master.endpoint.returnPort, { route });
-  await until("victim connected", () => victim.events.includes("handshake"));
-  const early = new Attacker(master.endpoint.returnPort, { said: route, from: "127.0.0.2" });
-  await until("turned away", () => early.events.includes("handshake:error:auth"));
   await victim.xx("web1", generateIdentity());
-  const late = new Attacker(master.endpoint.returnPort, { route, from: "127.0.0.2" });
-  await until("turned away", () => late.events.includes("handshake:error:auth"));
-  expect(master.endpoint.drops()["turned-away"]).toBe(2);
-  expect(master.opened.map(({ address }) => address)).toEqual(["127.0.0.1"]);
+  const liar = new Attacker(master.endpoint.returnPort, { route, from: "127.0.0.2" });
+  await liar.xx("web2", generateIdentity());
+  await until("both", () => master.opened.length === 2);
+  expect(master.opened.map(({ address }) => address)).toEqual(["127.0.0.1", "127.0.0.2"]);
+  expect(master.admissions.map(({ address }) => address)).toEqual(["127.0.0.1", "127.0.0.2"]);
   expect(await master.opened[0]?.notify({ kind: "probe" })).toBe(true);
+  const named = new Attacker(master.endpoint.returnPort, { route, user: "6b".repeat(16) });
+  await until("turned away", () => named.events.length > 0);
+  expect(named.events).not.toContain("handshake");
+  expect(master.opened).toHaveLength(2);
 });
 
-test("a connection whose route is not the one it said has no address, least of all somebody else's", async () => {
+test("no session without a connection: one that closes while it is decided on its key is forgotten", async () => {
   const master = await startMaster();
-  const liar = new Attacker(master.endpoint.returnPort, { route, said: "6b".repeat(16), from: "127.0.0.2" });
-  await liar.xx("web1", generateIdentity());
-  await until("session", () => master.opened.length === 1);
-  expect(master.opened[0]?.address).toBe("");
-  const honest = new Attacker(master.endpoint.returnPort, { from: "127.0.0.3" });
-  await honest.xx("web2", generateIdentity());
-  await until("session", () => master.opened.length === 2);
-  expect(master.opened[1]?.address).toBe("127.0.0.3");
-});
-
-test.each([
-  ["no route", { said: null }, "handshake:error:protocol"],
-  ["a short route", { said: "ab" }, "handshake:error:auth"],
-  ["no hex", { said: "zz".repeat(16) }, "handshake:error:auth"],
-])("a peer that says %s when it connects is turned away, and disturbs nobody", async (_what, how, event) => {
-  const master = await startMaster();
-  const minion = startMinion(master.endpoint);
-  await minion.connection.ready();
-  const attacker = new Attacker(master.endpoint.returnPort, how);
-  await until("turned away", () => attacker.events.includes(event) || attacker.events.includes("disconnect"));
-  expect(attacker.events).not.toContain("handshake");
-  expect(await minion.connection.request("pillar", {})).toEqual({ pillar: { for: "web1.example" } });
-});
-
-test("a route is free again when its session is over", async () => {
-  const master = await startMaster();
-  const first = new Attacker(master.endpoint.returnPort, { route });
-  await first.xx("web1", generateIdentity());
-  await until("session", () => master.opened.length === 1);
-  master.endpoint.disconnect("web1");
-  await until("over", () => master.closed.length === 1);
-  const second = new Attacker(master.endpoint.returnPort, { said: route });
-  await until("an end", () => second.events.length > 0);
-  expect(second.events).toEqual(["handshake"]);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  master.decide = async () => promise;
+  const peer = await RawPeer.connect(master.endpoint.returnPort);
+  await peer.xxUntilThird("web1", generateIdentity());
+  await until("asked", () => master.admissions.length === 1);
+  peer.close();
+  const other = await RawPeer.connect(master.endpoint.returnPort);
+  await until("the first is gone", () => master.endpoint.connections().strangers === 1);
+  resolve();
+  other.close();
+  await until("both are gone", () => master.endpoint.connections().strangers === 0);
+  expect(master.opened).toEqual([]);
 });

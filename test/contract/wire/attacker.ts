@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { Dealer } from "zeromq";
 import type { Identity } from "../../../src/core/identity.ts";
 import { Channel } from "../../../src/wire/channel.ts";
@@ -7,23 +6,23 @@ import { makeProof, prologue } from "../../../src/wire/handshake-proof.ts";
 import { NoiseHandshake } from "../../../src/wire/noise.ts";
 import { opened } from "./pair.ts";
 
-/** How an attacker connects: under which route, which one it says when it connects (null: none), from which address. */
-export interface AttackerRoute {
+/** How an attacker connects: with which ZMTP identity, which user name of PLAIN (none: NULL), from which address. */
+export interface AttackerWays {
   readonly route?: string;
-  readonly said?: string | null;
+  readonly user?: string;
   readonly from?: string;
 }
 
-/** A peer that sends any bytes it likes. */
+/** A peer that sends any bytes it likes, by libzmq. */
 export class Attacker {
   /** What became of the connection, as ZeroMQ calls it. */
   readonly events: string[] = [];
   readonly #socket = new Dealer({ linger: 0, receiveTimeout: 60_000, reconnectInterval: -1 });
 
-  constructor(port: number, { route = randomBytes(16).toString("hex"), said = route, from }: AttackerRoute = {}) {
-    this.#socket.routingId = route;
-    if (said !== null) {
-      this.#socket.plainUsername = said;
+  constructor(port: number, { route, user, from }: AttackerWays = {}) {
+    if (route !== undefined) this.#socket.routingId = route;
+    if (user !== undefined) {
+      this.#socket.plainUsername = user;
       this.#socket.plainPassword = "latchkey";
     }
     for (const type of ["handshake", "handshake:error:auth", "handshake:error:protocol", "disconnect"] as const) {

@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from "../../../src/core/clock.ts";
 import { fingerprint, generateIdentity, type Identity, type PublicIdentity } from "../../../src/core/identity.ts";
+import type { LimitHit } from "../../../src/wire/limit-alarms.ts";
 import type {
   Admission,
   ConnectionState,
@@ -48,11 +49,14 @@ export interface TestMaster {
   readonly admissions: { readonly id: string; readonly peer: PublicIdentity; readonly address: string }[];
   readonly requests: { readonly method: Method; readonly body: unknown }[];
   readonly reports: unknown[];
+  readonly limited: LimitHit[];
   /** Envelopes that jobs.since answers from. */
   readonly kept: { readonly seq: number; readonly envelope: Uint8Array }[];
   /** Whom openings by IK are compared with: everybody who was admitted, and whom a test adds. */
   readonly holders: Map<string, PublicIdentity>;
   verdict: Admission;
+  /** Awaited before the verdict is given. */
+  decide: (() => Promise<void>) | undefined;
   answer: (<M extends Method>(session: PeerSession, method: M, body: Request<M>) => Promise<Response<M>>) | undefined;
   publish(job: Job): Promise<Uint8Array>;
 }
@@ -71,9 +75,11 @@ export async function startMaster(
     admissions: [],
     requests: [],
     reports: [],
+    limited: [],
     kept: [],
     holders: new Map(),
     verdict: "accept",
+    decide: undefined,
     answer: undefined,
     publish: async (next) => {
       const envelope = await endpoint.publish(next);
@@ -89,12 +95,14 @@ export async function startMaster(
     returnPort: ports[1] ?? 0,
     clock: systemClock,
     report: (_message, error) => master.reports.push(error),
+    limited: (hit) => master.limited.push(hit),
     handlers: {
       holder: (id) => (master.verdict === "accept" ? master.holders.get(id) : undefined),
       admit: async (id, peer, address) => {
         if (master.verdict === "accept") master.holders.set(id, peer);
         master.admissions.push({ id, peer, address });
-        return Promise.resolve(master.verdict);
+        await master.decide?.();
+        return master.verdict;
       },
       request: async <M extends Method>(session: PeerSession, method: M, body: Request<M>): Promise<Response<M>> => {
         master.requests.push({ method, body });

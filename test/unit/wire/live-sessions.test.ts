@@ -2,7 +2,7 @@ import { beforeEach, expect, test } from "vitest";
 import { generateIdentity } from "../../../src/core/identity.ts";
 import { Channel } from "../../../src/wire/channel.ts";
 import { decodeFrame } from "../../../src/wire/frames.ts";
-import { CROWD_OF_MINION, MAX_SESSIONS_OF_MINION, PROBE_AFTER_MS } from "../../../src/wire/limits.ts";
+import { CROWD_OF_MINION, MAX_SESSIONS_OF_MINION, IDLE_AFTER_MS } from "../../../src/wire/limits.ts";
 import { LiveSession, type SessionHost } from "../../../src/wire/live-session.ts";
 import { LiveSessions } from "../../../src/wire/live-sessions.ts";
 import { encodeRequest } from "../../../src/wire/packets.ts";
@@ -74,7 +74,7 @@ test("a further one ends the one that is silent for longest, if it is silent for
   const calls = Array.from({ length: CROWD_OF_MINION - 1 }, add);
   clock.time += 1000;
   for (const { speak } of calls.slice(0, 2)) speak("call");
-  clock.time += PROBE_AFTER_MS;
+  clock.time += IDLE_AFTER_MS;
   for (const { speak } of calls.slice(4)) speak("call");
   add();
   // the third has been silent since it began, as the fourth; the first two spoke since, the rest just now
@@ -89,7 +89,7 @@ test("a further one ends the one that is silent for longest, if it is silent for
 test("beyond the hard bound a further one is turned away while all others speak", () => {
   const all = Array.from({ length: MAX_SESSIONS_OF_MINION }, add);
   expect(add().isIn).toBe(false);
-  clock.time += PROBE_AFTER_MS + 1;
+  clock.time += IDLE_AFTER_MS + 1;
   for (const { speak } of all.slice(1)) speak("call");
   expect(add().isIn).toBe(true);
   expect(live()).toHaveLength(MAX_SESSIONS_OF_MINION);
