@@ -44,7 +44,7 @@ function subjectOf({ argv, modules }: CheckedKernel): string {
   const cpu = /^processor\b[^]*?\n\n/mu.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[0] ?? "";
   const steady = cpu.replaceAll(/^(?:cpu MHz|bogomips|apicid|core id|processor)\b.*\n/gmu, "");
   const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8");
-  const parts = [argv, modules, steady, boot, release(), readFileSync(SCRIPT, "utf8"), nodeBinary()];
+  const parts = [argv, modules, steady, boot, release(), readFileSync(SCRIPT, "utf8"), process.version];
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 16);
 }
 
