@@ -2,33 +2,33 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { PROJECT } from "../../lab/place.ts";
 
-/** Seconds in a guest of the files that take long, as measured; they only balance the guests against each other. */
+/** Seconds in a guest of the files that take long, as measured under seccomp; they only balance the guests against each other. */
 const SECONDS: Readonly<Record<string, number>> = {
-  "volume-stack-removal": 500,
-  "kill-matrix-master": 470,
-  "kill-matrix-minion": 470,
-  grow: 390,
-  rotate: 300,
-  "volume-stack-trouble": 290,
-  "volume-commands": 250,
-  "power-cut": 240,
-  protect: 210,
-  "volume-stack": 200,
-  recovery: 195,
-  keys: 190,
-  identity: 190,
-  "half-formatted": 190,
-  reencrypt: 180,
-  "rotate-resume": 165,
-  "slow-slots": 165,
-  "volume-life": 155,
-  teardown: 135,
-  btrfs: 115,
-  nested: 85,
-  volume: 80,
-  inspect: 75,
+  "kill-matrix-minion": 170,
+  "volume-stack-removal": 165,
+  "kill-matrix-master": 150,
+  rotate: 125,
+  protect: 85,
+  reencrypt: 85,
+  identity: 75,
+  "volume-stack-trouble": 60,
+  grow: 55,
+  "volume-stack": 50,
+  "volume-commands": 45,
+  "rotate-resume": 45,
+  "power-cut": 35,
+  recovery: 35,
+  "volume-life": 35,
+  teardown: 35,
+  escrow: 30,
+  "half-formatted": 30,
+  keys: 30,
+  "slow-slots": 25,
+  refusals: 20,
+  nested: 20,
+  volume: 20,
 };
-const OTHER_SECONDS = 50;
+const OTHER_SECONDS = 10;
 
 const secondsOf = (file: string): number => SECONDS[/([^/]+)\.test\.ts$/u.exec(file)?.[1] ?? ""] ?? OTHER_SECONDS;
 
