@@ -71,6 +71,18 @@ export interface FileSystemSpace {
   readonly available: number;
 }
 
+/** A block device or file that is kept open: meanwhile the kernel gives its number to no other device. */
+export interface Hold {
+  /** What is held. */
+  readonly stat: FileStat;
+  /** Leads to what is held for as long as it is, for commands too, whatever becomes of its names: `/proc/<pid>/fd/<n>`. */
+  readonly path: string;
+  /** Whether a path leads to what is held; undefined when it leads to nothing. */
+  isAt(path: string): Promise<boolean | undefined>;
+  /** Closes it; a second time nothing happens. */
+  release(): Promise<void>;
+}
+
 /**
  * The only way from a minion's code to its machine. Paths are absolute. Reading methods return undefined for what does
  * not exist; every other failure is a HostError whose `facts` say what was tried (argv masked, exit code, last stderr).
@@ -102,4 +114,6 @@ export interface Host {
   /** Removes one file or empty directory, on disk when it resolves; nothing happens when it is not there. */
   remove(path: string): Promise<void>;
   space(path: string): Promise<FileSystemSpace | undefined>;
+  /** Opens a block device or file for reading and keeps it open. Nobody is kept from it: mounting or formatting it works. */
+  hold(path: string): Promise<Hold | undefined>;
 }

@@ -187,6 +187,25 @@ const readLink: Host["readLink"] = async (path) => {
   return unlessAbsent("read link", path, () => fs.readlink(path));
 };
 
+const isSame = (a: Stats, b: Stats): boolean =>
+  a.isBlockDevice() ? b.isBlockDevice() && a.rdev === b.rdev : a.dev === b.dev && a.ino === b.ino;
+
+const hold: Host["hold"] = (path) =>
+  unlessAbsent("hold", path, async () => {
+    const handle = await openKinds(path, ["file", "block"]);
+    const stats = await handle.stat();
+    let closing: Promise<void> | undefined;
+    return {
+      stat: toFileStat(stats),
+      path: `/proc/${process.pid}/fd/${handle.fd}`,
+      isAt: (other) => unlessAbsent("look at", other, async () => isSame(stats, await fs.stat(other))),
+      release: async () => {
+        closing ??= handle.close();
+        await closing;
+      },
+    };
+  });
+
 /** The machine's own files. Reading never blocks: only regular files (and block devices, for ranges) are opened. */
 export const hostFiles: HostFiles = {
   readFile,
@@ -195,6 +214,7 @@ export const hostFiles: HostFiles = {
   remove,
   space,
   readLink,
+  hold,
   stat: (path) => unlessAbsent("look at", path, async () => toFileStat(await fs.stat(path))),
   lstat: (path) => unlessAbsent("look at", path, async () => toFileStat(await fs.lstat(path))),
   realPath: (path) => unlessAbsent("resolve", path, () => fs.realpath(path)),

@@ -77,6 +77,25 @@ describe.each(hosts)("the %s host", (label, make, link) => {
     });
   });
 
+  test("a file that is held is told from another one that gets its name", async () => {
+    await host.makeDirectory(root, 0o755);
+    const path = at("held");
+    await host.writeFile(path, Buffer.from("first"), { mode: 0o600 });
+    const hold = await host.hold(path);
+    expect(hold?.stat).toMatchObject({ kind: "file", size: 5, rdev: "" });
+    link(at("link-to-held"), path);
+    expect(await hold?.isAt(at("link-to-held"))).toBe(true);
+    expect(await hold?.isAt(hold.path)).toBe(true);
+    await host.writeFile(path, Buffer.from("second"), { mode: 0o600 });
+    expect(await hold?.isAt(path)).toBe(false);
+    await host.remove(path);
+    expect(await hold?.isAt(path)).toBeUndefined();
+    await hold?.release();
+    await hold?.release();
+    expect(await host.hold(path)).toBeUndefined();
+    expect(await failing(host.hold(root))).toMatchObject({ code: "wrong-file-kind" });
+  });
+
   test("what is not there reads as undefined", async () => {
     await host.makeDirectory(root, 0o755);
     const nothing = at("nothing");

@@ -180,6 +180,24 @@ export class FakeHost implements Host {
     this.#nodes.delete(found.path);
   }
 
+  async hold(path: string): ReturnType<Host["hold"]> {
+    const found = this.#find(path, true);
+    if (found === undefined) return undefined;
+    const held = this.#readable(path, found.node, ["file", "block"]);
+    const isHeld = (node: Node) => (held.kind === "block" ? node.rdev === held.rdev : node === held);
+    const stat = statOf(held);
+    if (stat === undefined) return undefined;
+    return {
+      stat,
+      path: found.path,
+      isAt: async (other) => {
+        const at = this.#find(other, true);
+        return at && isHeld(at.node);
+      },
+      release: async () => {},
+    };
+  }
+
   async space(path: string): ReturnType<Host["space"]> {
     return this.#find(path, true) === undefined ? undefined : SPACE;
   }

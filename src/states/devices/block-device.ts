@@ -1,8 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { HostError } from "../../core/errors.ts";
 import type { Host } from "../../core/host.ts";
+import { type DeviceIdentity, readDeviceIdentity } from "./device-identity.ts";
 
 const SYS_BLOCK = "/sys/class/block";
+const SECTOR = 512;
 
 /** What device-mapper says about one of its devices. */
 export interface DeviceMapping {
@@ -30,6 +32,8 @@ export interface BlockDevice {
   readonly backingFile: string | undefined;
   /** Tells it from other devices also when names change; the best that the kernel knows. */
   readonly identity: string;
+  /** Tells this very device from any other that comes to have its name or number while this machine runs. */
+  readonly identified: DeviceIdentity;
 }
 
 /** The error of a device, or a layer in it, that is not there yet; in a test run an earlier state may be about to make it. */
@@ -83,7 +87,9 @@ export async function readBlockDevice(host: Host, path: string): Promise<BlockDe
   const kernelName = directory.slice(directory.lastIndexOf("/") + 1);
   const mapping = await readMapping(host, directory);
   const backingFile = await readAttribute(host, `${directory}/loop/backing_file`);
-  const size = (await readAttribute(host, `${directory}/size`)) ?? "0";
+  const identified = await readDeviceIdentity(host, stat.rdev);
+  const bytes = identified?.bytes ?? 0;
+  const size = String(bytes / SECTOR);
   const entries = (await host.readDirectory(directory)) ?? [];
   const identity =
     mapping?.uuid ||
@@ -92,13 +98,14 @@ export async function readBlockDevice(host: Host, path: string): Promise<BlockDe
     path,
     kernelName,
     number: stat.rdev,
-    bytes: Number(size) * 512,
+    bytes,
     readOnly: (await readAttribute(host, `${directory}/ro`)) === "1",
     holders: (await host.readDirectory(`${directory}/holders`)) ?? [],
     partitions: entries.filter((entry) => entry.startsWith(kernelName)),
     mapping,
     backingFile,
     identity,
+    identified: identified ?? { number: stat.rdev, sequence: "", start: "", mappingUuid: "", bytes },
   };
 }
 
@@ -123,7 +130,7 @@ export async function listBlockDevices(host: Host): Promise<readonly string[]> {
 
 /** Size in bytes of a block device by its kernel name; 0 when it is gone. */
 export async function readDeviceSize(host: Host, kernelName: string): Promise<number> {
-  return Number((await readAttribute(host, `${SYS_BLOCK}/${kernelName}/size`)) ?? "0") * 512;
+  return Number((await readAttribute(host, `${SYS_BLOCK}/${kernelName}/size`)) ?? "0") * SECTOR;
 }
 
 /** Kernel names of the devices that a device-mapper device lies on. */

@@ -4,6 +4,8 @@ import { z } from "../../core/schema.ts";
 import { assertBlank, findUse, refusal } from "../devices/blank.ts";
 import { type BlockDevice, requireBlockDevice, wrongDevice } from "../devices/block-device.ts";
 import { exclusively } from "../devices/exclusive.ts";
+import { holding } from "../devices/held-device.ts";
+import { seenDevices, seenOn } from "../devices/seen-devices.ts";
 import { absolutePath } from "../devices/storage-params.ts";
 import { readFreshSuperblock, readSuperblock, type Superblock } from "../devices/superblock.ts";
 import { type ApplyContext, type CheckContext, defineState } from "../state.ts";
@@ -103,11 +105,15 @@ export const fsFormatted = defineState({
     const device = await requireBlockDevice(context.host, wanted.name);
     const finding = await look(wanted, context, device);
     if (finding === "formatted") return [];
-    return [{ field: "file system", from: finding === "blank" ? null : "unfinished", to: wanted.fstype }];
+    const from = finding === "blank" ? null : "unfinished";
+    return seenOn([{ field: "file system", from, to: wanted.fstype }], device);
   },
-  apply: async (wanted, context) => {
-    const device = await requireBlockDevice(context.host, wanted.name);
-    await exclusively(device.identity, () => makeFileSystem(wanted, context, device));
+  apply: async (wanted, context, changes) => {
+    const make = async (held: ApplyContext): Promise<void> => {
+      const device = await requireBlockDevice(held.host, wanted.name);
+      await exclusively(device.identity, () => makeFileSystem(wanted, held, device));
+    };
+    await holding(context, wanted.name, make, seenDevices(changes).get(wanted.name));
   },
   settled: ({ name, fstype }) => `${name} has an ${fstype} file system`,
 });

@@ -6,8 +6,10 @@ import { parseSize } from "../../core/units.ts";
 import { assertBlank, findContents, findUse, refusal } from "../devices/blank.ts";
 import { type BlockDevice, requireBlockDevice, wrongDevice } from "../devices/block-device.ts";
 import { exclusively } from "../devices/exclusive.ts";
+import { holding } from "../devices/held-device.ts";
 import { type LuksHeader, readLuksHeader } from "../devices/luks-header.ts";
 import { findLuksToken, readLuksToken, writeLuksToken } from "../devices/luks-token.ts";
+import { seenDevices, seenOn } from "../devices/seen-devices.ts";
 import { absolutePath, lowerUuid, secretRef } from "../devices/storage-params.ts";
 import { type ApplyContext, type Change, type CheckContext, defineState, type LeasedKey } from "../state.ts";
 import { assertKnownLayer, assertNeverMade } from "../volume/identity.ts";
@@ -124,6 +126,10 @@ async function lookAs(wanted: Params, context: CheckContext, device: BlockDevice
 async function check(wanted: Params, context: CheckContext): Promise<readonly Change[]> {
   const device = await requireBlockDevice(context.host, wanted.name);
   const finding = await lookAs(wanted, context, device);
+  return seenOn(differences(wanted, finding), device);
+}
+
+function differences(wanted: Params, finding: Finding): readonly Change[] {
   if (finding.kind === "formatted") return compare(wanted, finding.header);
   if (finding.kind === "noted") {
     return [{ field: "format", from: "noted", to: "committed" }, ...compare(wanted, finding.header)];
@@ -265,6 +271,23 @@ async function resume(
   return false;
 }
 
+/** On a device that is held: from the look to the last act, the lease in between, it is one and the same. */
+async function apply(wanted: Params, context: ApplyContext, changes: readonly Change[]): Promise<void> {
+  const device = await requireBlockDevice(context.host, wanted.name);
+  if (changes.some(({ field }) => field === "luks")) {
+    const isBlank = (await readLuksHeader(context.host, device.path)).kind === "none";
+    if (isBlank && wanted.volume !== undefined) await assertNeverMade(context, wanted.volume);
+    await exclusively(device.identity, () =>
+      context.lease(wanted.key, "format", { device: device.path }, (key) => formatWith(wanted, context, device, key)),
+    );
+    return;
+  }
+  if (changes.some(({ field }) => field === "format")) await settle(context, device);
+  if (!changes.some(({ field }) => field === "label")) return;
+  const label = `--label=${wanted.label ?? ""}`;
+  await context.host.run(["cryptsetup", "config", label, "--", device.path], { signal: context.signal });
+}
+
 /** `luks.formatted`: a device that is LUKS already stays as it is, whatever its key (I2). */
 export const luksFormatted = defineState({
   kind: "resource",
@@ -272,20 +295,7 @@ export const luksFormatted = defineState({
   summary: "Formats a blank device as LUKS2 with a leased key; never formats anything else.",
   params,
   check,
-  apply: async (wanted, context, changes) => {
-    const device = await requireBlockDevice(context.host, wanted.name);
-    if (changes.some(({ field }) => field === "luks")) {
-      const isBlank = (await readLuksHeader(context.host, device.path)).kind === "none";
-      if (isBlank && wanted.volume !== undefined) await assertNeverMade(context, wanted.volume);
-      await exclusively(device.identity, () =>
-        context.lease(wanted.key, "format", { device: device.path }, (key) => formatWith(wanted, context, device, key)),
-      );
-      return;
-    }
-    if (changes.some(({ field }) => field === "format")) await settle(context, device);
-    if (!changes.some(({ field }) => field === "label")) return;
-    const label = `--label=${wanted.label ?? ""}`;
-    await context.host.run(["cryptsetup", "config", label, "--", device.path], { signal: context.signal });
-  },
+  apply: (wanted, context, changes) =>
+    holding(context, wanted.name, (held) => apply(wanted, held, changes), seenDevices(changes).get(wanted.name)),
   settled: ({ name }) => `${name} is formatted as LUKS2`,
 });

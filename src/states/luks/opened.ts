@@ -11,7 +11,9 @@ import {
   requireBlockDevice,
   wrongDevice,
 } from "../devices/block-device.ts";
+import { holding } from "../devices/held-device.ts";
 import { type LuksHeader, readLuksHeader } from "../devices/luks-header.ts";
+import { seenDevices, seenOn } from "../devices/seen-devices.ts";
 import { absolutePath, mappingName, secretRef } from "../devices/storage-params.ts";
 import { waitFor } from "../devices/wait-for.ts";
 import { type ApplyContext, type CheckContext, defineState } from "../state.ts";
@@ -104,12 +106,15 @@ export const luksOpened = defineState({
     if (other !== undefined) {
       throw wrongDevice(`cannot open "${device.path}": it is in use by ${other}`, device.path, `in use by ${other}`);
     }
-    return [{ field: "open", from: null, to: `/dev/mapper/${wanted.name} (uuid ${uuid})` }];
+    return seenOn([{ field: "open", from: null, to: `/dev/mapper/${wanted.name} (uuid ${uuid})` }], device);
   },
-  apply: async (wanted, context) => {
-    const device = await requireBlockDevice(context.host, wanted.device);
-    const { uuid } = await readHeader(context, device);
-    await open(wanted, context, device, uuid);
+  apply: async (wanted, context, changes) => {
+    const openHeld = async (held: ApplyContext): Promise<void> => {
+      const device = await requireBlockDevice(held.host, wanted.device);
+      const { uuid } = await readHeader(held, device);
+      await open(wanted, held, device, uuid);
+    };
+    await holding(context, wanted.device, openHeld, seenDevices(changes).get(wanted.device));
     const node = `/dev/mapper/${wanted.name}`;
     await waitFor(`"${node}"`, async () => (await context.host.stat(node)) !== undefined, {
       timeoutMs: NODE_TIMEOUT_MS,

@@ -1,9 +1,11 @@
 import { z } from "../../core/schema.ts";
 import { requireBlockDevice, wrongDevice } from "../devices/block-device.ts";
 import { exclusively } from "../devices/exclusive.ts";
+import { holding } from "../devices/held-device.ts";
 import { createPhysicalVolume, findPhysicalVolume, type PvFinding } from "../devices/physical-volume.ts";
+import { seenDevices, seenOn } from "../devices/seen-devices.ts";
 import { absolutePath, lvmName } from "../devices/storage-params.ts";
-import { defineState } from "../state.ts";
+import { type ApplyContext, defineState } from "../state.ts";
 
 const params = z.strictObject({
   name: absolutePath.describe("The device, by any of its names, such as /dev/sdb"),
@@ -32,14 +34,18 @@ export const lvmPvPresent = defineState({
     const finding = await findPhysicalVolume(context, device);
     assertGroup(name, vg, finding);
     if (finding.kind === "pv") return [];
-    return [{ field: "physical volume", from: finding.kind === "blank" ? null : "unfinished", to: name }];
+    const from = finding.kind === "blank" ? null : "unfinished";
+    return seenOn([{ field: "physical volume", from, to: name }], device);
   },
-  apply: async ({ name, vg }, context) => {
-    const device = await requireBlockDevice(context.host, name);
-    await exclusively(device.identity, async () => {
-      assertGroup(name, vg, await findPhysicalVolume(context, device));
-      await createPhysicalVolume(context, device);
-    });
+  apply: async ({ name, vg }, context, changes) => {
+    const make = async (held: ApplyContext): Promise<void> => {
+      const device = await requireBlockDevice(held.host, name);
+      await exclusively(device.identity, async () => {
+        assertGroup(name, vg, await findPhysicalVolume(held, device));
+        await createPhysicalVolume(held, device);
+      });
+    };
+    await holding(context, name, make, seenDevices(changes).get(name));
   },
   settled: ({ name }) => `${name} is a physical volume`,
 });
