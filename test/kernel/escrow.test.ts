@@ -7,6 +7,7 @@ import { escrowHeader } from "../../src/minion/volume/header.ts";
 import { restoreHeader } from "../../src/minion/volume/restore.ts";
 import type { VolumeContext } from "../../src/minion/volume/runner.ts";
 import { writeLuksToken } from "../../src/states/devices/luks-token.ts";
+import { atCommand } from "./support/at-command.ts";
 import { hashOf, Machine, scribble } from "./support/machine.ts";
 import { WithMaster } from "./support/with-master.ts";
 
@@ -145,6 +146,30 @@ test("a header overwritten while the volume is open comes back under it, and the
   expect(restored.key).toMatchObject({ kind: "opens" });
   expect(hashOf(`/dev/mapper/${mapping}`)).toBe(before);
   await machine.sh("cryptsetup", "close", mapping);
+});
+
+test("a name that goes to another disk: that one's header neither goes into escrow nor is written over", async () => {
+  const other = await machine.disk(24);
+  const options = ["--type=luks2", "--batch-mode", "--luks2-keyslots-size=1m", "--key-file=-", ...KDF];
+  await machine.shWith(human, "cryptsetup", "luksFormat", ...options, other);
+  const target = (await machine.host.readLink(device)) ?? "";
+  const lead = async (to: string) => {
+    await machine.sh("ln", "--symbolic", "--force", "--no-target-directory", "--", to, device);
+  };
+  const swapping = (word: string): VolumeContext => {
+    const on: VolumeContext = { ...context, host: atCommand(machine.host, [word], () => lead(other)), at: () => on };
+    return on;
+  };
+  const [before, escrowed] = [hashOf(other), (await headers()).length];
+  await machine.sh("cryptsetup", "config", "--label=swapped", device);
+  await expect(escrowHeader(swapping("luksHeaderBackup"), "rotate")).rejects.toMatchObject({ code: "device-swapped" });
+  await lead(target);
+  expect(await headers()).toHaveLength(escrowed);
+  scribble(device, 0, Buffer.alloc(good.length, 0));
+  const restoring = restoreHeader(swapping("luksHeaderRestore"), { isDryRun: false, version: 1 });
+  await expect(restoring).rejects.toMatchObject({ code: "device-swapped" });
+  await lead(target);
+  expect(hashOf(other)).toBe(before);
 });
 
 test("refused on another disk, on another LUKS volume, on a file system, and when the volume key is another one", async () => {

@@ -59,13 +59,10 @@ async function tellErased(context: VolumeContext, device: LuksDevice, killed: re
  * second run finds nothing to do but to say that again. Throws HostError
  * `key-not-kept`, `header-not-proven`, `mount-busy`: then no keyslot was touched.
  */
-export async function eraseVolume(
-  context: VolumeContext,
-  options: { readonly force: boolean },
-): Promise<VolumeOutcome> {
+export async function eraseVolume(given: VolumeContext, options: { readonly force: boolean }): Promise<VolumeOutcome> {
   return withLuksDevice(
-    context.at("luks"),
-    async (device) => {
+    given.at("luks"),
+    async (device, context) => {
       const { path } = device;
       const onLuks = context.at("luks");
       const slots = readKeyslots(await requireLuks2(onLuks, path));

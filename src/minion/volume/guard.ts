@@ -1,5 +1,6 @@
 import { AuthError, errorMessage, HostError, LatchkeyError, TransportError } from "../../core/errors.ts";
 import { findMapping } from "../../states/devices/block-device.ts";
+import { holding } from "../../states/devices/held-device.ts";
 import { type LuksHeader, readLuksHeader } from "../../states/devices/luks-header.ts";
 import { keyOpens } from "../../states/devices/luks-passphrase.ts";
 import { findLuksToken } from "../../states/devices/luks-token.ts";
@@ -107,7 +108,12 @@ async function findKeptKey(context: GuardContext): Promise<Finding> {
     return { kind: "lost", why: `${encrypted ?? "its device"} has no header that reads` };
   }
   try {
-    return await prove(context, volume.luks.key, encrypted, luks.header);
+    const { key } = volume.luks;
+    return await holding(context, encrypted, async (held) => {
+      const read = await readLuksHeader(held.host, encrypted);
+      if (read.kind === "valid") return prove(held, key, encrypted, read.header);
+      return { kind: "lost" as const, why: `${encrypted} has no header that reads` };
+    });
   } catch (error) {
     if (!(error instanceof LatchkeyError) || context.signal.aborted) throw error;
     const isUnanswered = error instanceof TransportError;

@@ -8,6 +8,7 @@ import {
   type HeaderSlot,
   MAX_HEADER_BYTES,
 } from "../../core/volume-header.ts";
+import { holding } from "../../states/devices/held-device.ts";
 import { type LuksHeader, parseLuksBytes, readLuksHeader } from "../../states/devices/luks-header.ts";
 import { keyslotsOf, luksHeaderBytes, volumeKeyMark } from "../../states/devices/luks-slots.ts";
 import { findLuksToken } from "../../states/devices/luks-token.ts";
@@ -47,7 +48,7 @@ async function escrow(context: VolumeContext, reason: HeaderReason): Promise<Esc
   const { volume, host } = context;
   const { encrypted = "" } = await volumePlaces(host, volume);
   const device = await tryDevice(host, encrypted);
-  const bytes = await readBackup(context, encrypted);
+  const bytes = await holding(context, encrypted, (held) => readBackup(held, encrypted));
   try {
     const digest = sha256(bytes).toString("hex");
     context.reached("header:read");

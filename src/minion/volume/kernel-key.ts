@@ -1,5 +1,6 @@
 import { HostError } from "../../core/errors.ts";
 import { Secret } from "../../core/secret.ts";
+import { findMapping } from "../../states/devices/block-device.ts";
 import { isVolumeLocked, mappingName } from "./suspended.ts";
 import type { VolumeContext } from "./runner.ts";
 
@@ -52,9 +53,9 @@ export function readTableKey(table: Secret): TableKey {
  * `volume-locked`, and `key-in-keyring` where the kernel keeps it in its keyring, from which nobody can read it.
  */
 export async function volumeKeyFromKernel({ host, volume, signal }: VolumeContext): Promise<Secret> {
-  const name = mappingName(volume);
   const no = (code: string, why: string, hint: string) =>
     new HostError(code, `cannot take the key of volume "${volume.name}" out of the kernel: ${why}`, { hint });
+  const notOpen = () => no("not-open", "it is not open", "only from a volume that is up a new key can be stored");
   if (await isVolumeLocked(host, volume)) {
     throw no(
       "volume-locked",
@@ -62,15 +63,16 @@ export async function volumeKeyFromKernel({ host, volume, signal }: VolumeContex
       "latchkey volume unlock gives it its key again",
     );
   }
-  const result = await host.run(["dmsetup", "table", "--showkeys", name], {
+  // by its UUID: a mapping that came to have the name meanwhile has another one
+  const mapping = await findMapping(host, mappingName(volume));
+  if (mapping === undefined) throw notOpen();
+  const result = await host.run(["dmsetup", "table", "--showkeys", "--uuid", mapping.uuid], {
     secretStdout: true,
     okCodes: [0, 1],
     signal,
   });
   using table = result.secret;
-  if (result.exitCode !== 0 || table === undefined) {
-    throw no("not-open", "it is not open", "only from a volume that is up a new key can be stored");
-  }
+  if (result.exitCode !== 0 || table === undefined) throw notOpen();
   const found = readTableKey(table);
   if (found.kind === "key") return found.key;
   if (found.kind === "keyring") {

@@ -1,5 +1,6 @@
 import { errorMessage, HostError } from "../../core/errors.ts";
 import { findMapping } from "../../states/devices/block-device.ts";
+import { holding } from "../../states/devices/held-device.ts";
 import { readLuksHeader } from "../../states/devices/luks-header.ts";
 import { isReencrypting, stopReencryption } from "../../states/devices/luks-reencryption.ts";
 import { bringUp } from "../../states/volume/bring-up.ts";
@@ -108,11 +109,16 @@ export async function unlockVolume(context: VolumeContext): Promise<VolumeOutcom
   const onLuks = context.at("luks");
   if (luks !== undefined && (await isVolumeLocked(host, volume))) {
     const { encrypted = "" } = await volumePlaces(host, volume);
-    await context.lease(luks.key, "open", { device: encrypted }, async ({ secret }) => {
-      const key = ["--key-file=-", "--keyfile-size", String(secret.length)];
-      await onLuks.host.run(["cryptsetup", "luksResume", ...key, mappingName(volume)], {
-        stdin: secret,
-        signal: context.signal,
+    await holding(onLuks, encrypted, async (held) => {
+      const header = await readLuksHeader(held.host, encrypted);
+      const luksUuid = header.kind === "valid" ? { luksUuid: header.header.uuid } : {};
+      await context.lease(luks.key, "open", { device: encrypted, ...luksUuid }, async ({ secret }) => {
+        const key = ["--key-file=-", "--keyfile-size", String(secret.length)];
+        // of a mapping that is another's by now, this key is none
+        await held.host.run(["cryptsetup", "luksResume", ...key, mappingName(volume)], {
+          stdin: secret,
+          signal: context.signal,
+        });
       });
     });
     context.note("resumed");

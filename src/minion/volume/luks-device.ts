@@ -1,5 +1,7 @@
 import { ConfigError, HostError } from "../../core/errors.ts";
 import { missingDevice } from "../../states/devices/block-device.ts";
+import { holding } from "../../states/devices/held-device.ts";
+import { findLogicalVolume, type NamedVolume, setActive } from "../../states/devices/logical-volume.ts";
 import { type LuksHeader, readLuksHeader } from "../../states/devices/luks-header.ts";
 import { isReencrypting } from "../../states/devices/luks-reencryption.ts";
 import { waitFor } from "../../states/devices/wait-for.ts";
@@ -23,44 +25,54 @@ export async function requireLuks2({ host }: Pick<VolumeContext, "host">, path: 
   throw new HostError("no-luks", `cannot change the keyslots of "${path}": ${why}`, { facts: { path } });
 }
 
-async function attachLoop({ host, signal, volume }: VolumeContext): Promise<readonly [string, ...string[]][]> {
+type TakeDown = () => Promise<unknown>;
+
+async function attachLoop({ host, signal, volume }: VolumeContext): Promise<readonly TakeDown[]> {
   const file = volume.loop?.file;
   if (file === undefined || (await volumePlaces(host, volume)).bases.length > 0) return [];
   if ((await host.stat(file)) === undefined) {
     throw missingDevice(`cannot find the file "${file}" behind volume "${volume.name}"`, file);
   }
   const { stdout } = await host.run(["losetup", "--nooverlap", "--find", "--show", "--", file], { signal });
-  return [["losetup", "--detach", stdout.trim()]];
+  return [async () => host.run(["losetup", "--detach", stdout.trim()])];
 }
 
-async function activate(context: VolumeContext): Promise<readonly [string, ...string[]][]> {
+async function activate(context: VolumeContext): Promise<readonly TakeDown[]> {
   const { host, signal, volume } = context;
   const { logical } = await volumePlaces(host, volume);
   if (volume.lvm === undefined || logical === undefined || (await host.stat(logical)) !== undefined) return [];
-  const name = `${volume.lvm.vg}/${volume.lvm.lv ?? volume.name}`;
-  await host.run(["lvchange", "--activate", "y", "--", name], { signal });
+  const [group, name] = [volume.lvm.vg, volume.lvm.lv ?? volume.name];
+  const found = await findLogicalVolume(host, group, name);
+  if (found === undefined) throw missingDevice(`cannot find the logical volume of volume "${volume.name}"`, logical);
+  const named: NamedVolume = { group, name, uuid: found.uuid };
+  await setActive(host, named, true, { signal });
   await waitFor(`"${logical}"`, async () => (await host.stat(logical)) !== undefined, {
     timeoutMs: NODE_TIMEOUT_MS,
     signal,
   });
-  return [["lvchange", "--activate", "n", "--", name]];
+  return [async () => setActive(host, named, false)];
 }
 
+const reencrypting = (volume: string): HostError =>
+  new HostError("reencrypting", `cannot change the key of volume "${volume}": it is being re-encrypted`, {
+    hint: "`latchkey volume status` shows how far it is; `latchkey volume reencrypt` goes on with one that was cut short",
+  });
+
 /**
- * Hands `use` the volume's LUKS device, open or not; layers below that are down are brought up for it, and taken down
- * again. Throws ConfigError `not-encrypted`, HostError `device-missing`, `no-luks`, `wrong-device` for a header that is not the
+ * Hands `use` the volume's LUKS device, open or not, and a context in which it is held: what goes by its path there goes to no
+ * other device. Layers below that are down are brought up for it, and taken down again. Throws ConfigError `not-encrypted`, HostError `device-missing`, `no-luks`, `wrong-device` for a header that is not the
  * one that the volume came up with here, and `reencrypting` unless `use` is fit for that.
  */
 export async function withLuksDevice<T>(
   context: VolumeContext,
-  use: (device: LuksDevice) => Promise<T>,
+  use: (device: LuksDevice, held: VolumeContext) => Promise<T>,
   { whileReencrypting = false }: { readonly whileReencrypting?: boolean } = {},
 ): Promise<T> {
   const { host, volume } = context;
   if (volume.luks === undefined) {
     throw new ConfigError("not-encrypted", `cannot change the key of volume "${volume.name}": it is not encrypted`);
   }
-  const down: (readonly [string, ...string[]])[] = [];
+  const down: TakeDown[] = [];
   try {
     down.push(...(await attachLoop(context.at("loop"))));
     down.push(...(await activate(context.at("lv"))));
@@ -68,24 +80,18 @@ export async function withLuksDevice<T>(
     if (encrypted === undefined || (await host.stat(encrypted)) === undefined) {
       throw missingDevice(`cannot find the LUKS device of volume "${volume.name}"`, encrypted ?? "");
     }
-    const { uuid, metadata } = await requireLuks2(context, encrypted);
-    // names swap: no keyslot of another's disk is ever touched
-    await assertKnownLayer(context, volume.name, "LUKS", encrypted, uuid);
-    if (!whileReencrypting && isReencrypting(metadata)) {
-      throw new HostError(
-        "reencrypting",
-        `cannot change the key of volume "${volume.name}": it is being re-encrypted`,
-        {
-          hint: "`latchkey volume status` shows how far it is; `latchkey volume reencrypt` goes on with one that was cut short",
-        },
-      );
-    }
-    return await use({ path: encrypted, luksUuid: uuid });
+    return await holding(context, encrypted, async (held) => {
+      const { uuid, metadata } = await requireLuks2(held, encrypted);
+      // names swap: no keyslot of another's disk is ever touched
+      await assertKnownLayer(context, volume.name, "LUKS", encrypted, uuid);
+      if (!whileReencrypting && isReencrypting(metadata)) throw reencrypting(volume.name);
+      return use({ path: encrypted, luksUuid: uuid }, held);
+    });
   } finally {
-    for (const argv of down.toReversed()) {
-      await host
-        .run(argv)
-        .catch((error: unknown) => context.note(`cannot take down what was brought up: ${String(error)}`));
+    for (const takeDown of down.toReversed()) {
+      await takeDown().catch((error: unknown) =>
+        context.note(`cannot take down what was brought up: ${String(error)}`),
+      );
     }
   }
 }

@@ -26,8 +26,11 @@ interface Machine {
 }
 
 /** Runs `use` with the volume's stored key, which opens at least one keyslot. */
-async function withMachineKey<T>(context: VolumeContext, use: (machine: Machine) => Promise<T>): Promise<T> {
-  return withLuksDevice(context, async (device) => {
+async function withMachineKey<T>(
+  given: VolumeContext,
+  use: (machine: Machine, held: VolumeContext) => Promise<T>,
+): Promise<T> {
+  return withLuksDevice(given.at("luks"), async (device, context) => {
     const subject = { device: device.path, luksUuid: device.luksUuid };
     return context.lease(context.volume.luks?.key ?? "", "recovery", subject, async (key) => {
       const header = await requireLuks2(context, device.path);
@@ -41,7 +44,7 @@ async function withMachineKey<T>(context: VolumeContext, use: (machine: Machine)
           { hint: "`latchkey volume rotate` finds the version that does; `latchkey volume rescue` while it is open" },
         );
       }
-      return use({ device, key, own: [...new Set([...opened, ...named])] });
+      return use({ device, key, own: [...new Set([...opened, ...named])] }, context);
     });
   });
 }
@@ -51,8 +54,7 @@ async function withMachineKey<T>(context: VolumeContext, use: (machine: Machine)
  * after the machine's slots, so that no boot pays for it. One place stays free, which a rotation needs.
  */
 export async function addRecovery(context: VolumeContext, ticket: string): Promise<VolumeOutcome> {
-  const onLuks = context.at("luks");
-  return withMachineKey(onLuks, async ({ device, key, own }) => {
+  return withMachineKey(context, async ({ device, key, own }, onLuks) => {
     const { path, luksUuid } = device;
     const header = await requireLuks2(onLuks, path);
     if (countFreeKeyslots(header) < 2) {
@@ -89,8 +91,7 @@ export async function addRecovery(context: VolumeContext, ticket: string): Promi
 
 /** Kills the keyslot of a person's passphrase. Throws ConfigError `machine-slot` for one of the master's, `no-such-slot`. */
 export async function removeRecovery(context: VolumeContext, slot: number): Promise<VolumeOutcome> {
-  const onLuks = context.at("luks");
-  return withMachineKey(onLuks, async ({ device: { path }, key, own }) => {
+  return withMachineKey(context, async ({ device: { path }, key, own }, onLuks) => {
     const slots = readKeyslots(await requireLuks2(onLuks, path));
     const found = slots.find((one) => one.slot === slot);
     const others = slots.filter((one) => !own.includes(one.slot) && one.kdf !== "").map((one) => one.slot);

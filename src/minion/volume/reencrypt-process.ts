@@ -77,11 +77,19 @@ export async function initReencryption(
   await host.run([program, ...words, "--init-only", ...options, "--", path], { stdin: key.secret, signal });
 }
 
-/** Starts the process that writes; resolves when it has taken the key. */
-export async function startProcess(context: VolumeContext, path: string, key: LeasedKey): Promise<RunningReencryption> {
+/**
+ * Starts the process that writes on the device that `held` holds; resolves when it has taken the key. What it does from then on is
+ * followed in `context`, which nothing is held in: no other header goes on with a re-encryption by that key.
+ */
+export async function startProcess(
+  context: VolumeContext,
+  held: Pick<VolumeContext, "host">,
+  path: string,
+  key: LeasedKey,
+): Promise<RunningReencryption> {
   const [program = "", ...words] = common(key);
   const taken = Promise.withResolvers<void>();
-  const process = context.host
+  const process = held.host
     .run([program, ...words, "--resume-only", "--hotzone-size", HOTZONE, "--", path], {
       stdin: key.secret,
       stdinTaken: taken.resolve,

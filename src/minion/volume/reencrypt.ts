@@ -2,6 +2,7 @@ import { ConfigError, errorMessage, HostError } from "../../core/errors.ts";
 import type { FileStat } from "../../core/host.ts";
 import { isJsonObject } from "../../core/json.ts";
 import { findMapping } from "../../states/devices/block-device.ts";
+import { holding } from "../../states/devices/held-device.ts";
 import { isReencrypting } from "../../states/devices/luks-reencryption.ts";
 import { volumeKeyMark } from "../../states/devices/luks-slots.ts";
 import { adoptToken, findLuksToken } from "../../states/devices/luks-token.ts";
@@ -91,23 +92,31 @@ async function prepare(
 
 /** Begins one or takes one up; resolves when cryptsetup has its key, which is wiped then, and writes. */
 async function begin(context: VolumeContext, dropSlots: readonly number[]): Promise<RunningReencryption> {
-  const device = await requireOpen(context);
-  const { path, luksUuid } = device;
+  const { path } = await requireOpen(context);
   const running = await adoptProcess(context, path);
   if (running !== undefined) {
     context.note("it is being re-encrypted already: this waits for its end");
     return running;
   }
-  return context.lease(context.volume.luks?.key ?? "", "rotate", { device: path, luksUuid }, async (key) => {
-    if (isReencrypting((await requireLuks2(context, path)).metadata)) {
-      context.note("a re-encryption that was cut short goes on");
-    } else await prepare(context, device, key, dropSlots);
-    return startProcess(context, path, key);
+  return holding(context, path, async (held) => {
+    const device = await requireOpen(held);
+    return context.lease(context.volume.luks?.key ?? "", "rotate", subjectOf(device), async (key) => {
+      if (isReencrypting((await requireLuks2(held, path)).metadata)) {
+        context.note("a re-encryption that was cut short goes on");
+      } else await prepare(held, device, key, dropSlots);
+      return startProcess(context, held, path, key);
+    });
   });
 }
 
+const subjectOf = ({ path, luksUuid }: LuksDevice) => ({ device: path, luksUuid });
+
 /** The new slot is proven, preferred, named in the token and in escrow. */
-async function finish(context: VolumeContext, path: string): Promise<VolumeOutcome> {
+async function finish(given: VolumeContext, path: string): Promise<VolumeOutcome> {
+  return holding(given, path, (held) => finishOn(held, path));
+}
+
+async function finishOn(context: VolumeContext, path: string): Promise<VolumeOutcome> {
   const { name: volume, luks } = context.volume;
   const { uuid: luksUuid } = await requireLuks2(context, path);
   context.reached("reencrypt:data-written");

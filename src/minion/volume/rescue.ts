@@ -93,8 +93,7 @@ async function addWith(
  * `not-open`, `wrong-key`, `no-free-slot`; then nothing was changed.
  */
 export async function rescueVolume(given: VolumeContext, ticket?: string): Promise<VolumeOutcome> {
-  const context = given.at("luks");
-  return withLuksDevice(context, async (device) => {
+  return withLuksDevice(given.at("luks"), async (device, context) => {
     if (await isKept(context)) {
       return { result: true, comment: "the stored key opens it: there is nothing to rescue", changes: {} };
     }

@@ -2,6 +2,7 @@ import { ConfigError, HostError } from "../../core/errors.ts";
 import { Secret } from "../../core/secret.ts";
 import type { EscrowedHeader } from "../../core/volume-header.ts";
 import { findMapping, requireBlockDevice } from "../../states/devices/block-device.ts";
+import { holding } from "../../states/devices/held-device.ts";
 import { readLuksHeader } from "../../states/devices/luks-header.ts";
 import { volumeKeyMark } from "../../states/devices/luks-slots.ts";
 import { findSignatures, SIGNATURE_SPAN } from "../../states/devices/signatures.ts";
@@ -104,6 +105,17 @@ export async function restoreHeader(given: VolumeContext, options: RestoreOption
   if (volume.luks === undefined) throw new ConfigError("not-encrypted", `volume "${volume.name}" has no LUKS header`);
   const headers = await listHeaders(context);
   const header = choose(volume.name, headers, options.version);
+  // one and the same device from the look until the key is proven
+  return holding(context, encrypted, (held) => restoreOn(held, encrypted, { header, headers }, options));
+}
+
+async function restoreOn(
+  context: VolumeContext,
+  encrypted: string,
+  { header, headers }: { readonly header: EscrowedHeader; readonly headers: readonly EscrowedHeader[] },
+  options: RestoreOptions,
+): Promise<Restored> {
+  const { host, volume } = context;
   const present = await lookAt(context, encrypted);
   const plan = planRestore(header, present, headers);
   const result = { ...plan, header, device: encrypted, before: 0, key: undefined };

@@ -39,9 +39,9 @@ export async function resumeRotation(context: VolumeContext): Promise<VolumeOutc
 }
 
 async function proveCurrent(context: VolumeContext, current: number): Promise<void> {
-  await withLuksDevice(context.at("luks"), async (device) => {
-    await withVersions({ context, device }, [current], async (keys) => {
-      const { found } = await lookAtSlots({ context, device }, keys);
+  await withLuksDevice(context.at("luks"), async (device, held) => {
+    await withVersions({ context: held, device }, [current], async (keys) => {
+      const { found } = await lookAtSlots({ context: held, device }, keys);
       if ((found.get(current) ?? []).length > 0) return;
       throw new HostError(
         "no-stored-key-opens",

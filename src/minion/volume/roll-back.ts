@@ -11,9 +11,8 @@ import type { VolumeContext } from "./runner.ts";
  * then the new slot is killed. The new version stays in the store. May be run again after it was cut short.
  */
 export async function rollBackRotation(context: VolumeContext): Promise<VolumeOutcome> {
-  const onLuks = context.at("luks");
   const { name } = context.volume;
-  return withLuksDevice(onLuks, async (device) => {
+  return withLuksDevice(context.at("luks"), async (device, onLuks) => {
     const tell = tellMaster(onLuks, device);
     const seen = await tell("look");
     if (!["pending", "committed", "reverting"].includes(seen.state)) {

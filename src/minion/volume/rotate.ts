@@ -225,8 +225,7 @@ export async function rotateVolume(
   context: VolumeContext,
   options: { readonly keepOld: boolean },
 ): Promise<VolumeOutcome> {
-  const onLuks = context.at("luks");
-  return withLuksDevice(onLuks, async (device) => {
+  return withLuksDevice(context.at("luks"), async (device, onLuks) => {
     const tell = tellMaster(onLuks, device);
     const rotation = await begin(onLuks, device, tell, options.keepOld);
     if (rotation.state === "reverting") {

@@ -1,5 +1,6 @@
 import { AuthError, errorMessage, TransportError } from "../../core/errors.ts";
 import type { EscrowedHeader } from "../../core/volume-header.ts";
+import { holding } from "../../states/devices/held-device.ts";
 import { keyOpens } from "../../states/devices/luks-passphrase.ts";
 import type { LuksFacts } from "./inspect-luks.ts";
 import type { VolumeContext } from "./runner.ts";
@@ -48,7 +49,15 @@ export async function testStoredKey(
   facts: LuksFacts,
   headers: readonly EscrowedHeader[],
 ): Promise<KeyTest> {
-  const context = given.at("luks");
+  return holding(given.at("luks"), device, (held) => testOn(held, device, facts, headers));
+}
+
+async function testOn(
+  context: VolumeContext,
+  device: string,
+  facts: LuksFacts,
+  headers: readonly EscrowedHeader[],
+): Promise<KeyTest> {
   try {
     const current = await tryVersion(context, device, facts);
     if (current.opens) return { kind: "opens", version: current.version, ms: current.ms, how: "lease" };

@@ -35,6 +35,7 @@ export function reencryptedBytes(metadata: JsonObject): number {
 /** Pids of processes that re-encrypt this very device, whoever started them. */
 async function findProcesses(host: Host, device: string): Promise<readonly number[]> {
   const place = await host.realPath(device);
+  const number = (await host.stat(device))?.rdev ?? "";
   const found: number[] = [];
   for (const name of (await host.readDirectory("/proc")) ?? []) {
     if (!/^\d+$/u.test(name)) continue;
@@ -43,7 +44,12 @@ async function findProcesses(host: Host, device: string): Promise<readonly numbe
     const [program = "", action, ...rest] = line?.toString("utf8").split("\0") ?? [];
     const last = rest.findLast((word) => word !== "");
     if (action !== "reencrypt" || !/(?:^|\/)cryptsetup$/u.test(program) || last === undefined) continue;
-    if (last === device || (place !== undefined && (await host.realPath(last)) === place)) found.push(Number(name));
+    const isIt = async () =>
+      last === device ||
+      (place !== undefined && (await host.realPath(last)) === place) ||
+      // by another of its names, such as the kernel's own
+      (number !== "" && (await host.stat(last))?.rdev === number);
+    if (await isIt()) found.push(Number(name));
   }
   return found;
 }

@@ -9,6 +9,8 @@ import {
   readBlockDevice,
   readSlaves,
 } from "../devices/block-device.ts";
+import { swappedDevice } from "../devices/held-device.ts";
+import { seenOnVolume, seenVolume } from "../devices/seen-devices.ts";
 import { absolutePath, mappingName, secretRef } from "../devices/storage-params.ts";
 import { waitFor } from "../devices/wait-for.ts";
 import { type ApplyContext, type Change, type CheckContext, defineState } from "../state.ts";
@@ -43,7 +45,7 @@ async function check({ name, device }: Params, { host }: CheckContext): Promise<
   const open = await readBlockDevice(host, path);
   const use = open && (await findUse(host, open));
   if (use !== undefined) throw busyDevice(path, "close", use);
-  return [{ field: "open", from: path, to: null }];
+  return seenOnVolume([{ field: "open", from: path, to: null }], mapping.uuid);
 }
 
 /** The volume that the mapping is of: as the pillar declares it, else by the key that is given; undefined for neither. */
@@ -90,10 +92,14 @@ export const luksClosed = defineState({
   summary: "Closes an open LUKS device; its key leaves the kernel.",
   params,
   check,
-  apply: async (wanted, context) => {
+  apply: async (wanted, context, changes) => {
     const { name } = wanted;
     const { host, signal } = context;
     await assertKept(wanted, context);
+    const [seen, now] = [seenVolume(changes), (await findMapping(host, name))?.uuid];
+    if (seen !== undefined && now !== undefined && now !== seen) {
+      throw swappedDevice(`/dev/mapper/${name}`, `mapping ${seen}`, `mapping ${now}`, "it was not closed");
+    }
     await host.run(["cryptsetup", "close", "--", name], { signal });
     const isGone = async () => (await findMapping(host, name)) === undefined;
     await waitFor(`the end of "/dev/mapper/${name}"`, isGone, { timeoutMs: GONE_TIMEOUT_MS, signal });

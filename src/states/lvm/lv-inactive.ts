@@ -1,5 +1,6 @@
 import { z } from "../../core/schema.ts";
-import { findUnusedVolume } from "../devices/logical-volume.ts";
+import { activeUuid, findUnusedVolume, setActive } from "../devices/logical-volume.ts";
+import { seenOnVolume, seenVolume } from "../devices/seen-devices.ts";
 import { lvmName } from "../devices/storage-params.ts";
 import { defineState } from "../state.ts";
 
@@ -19,10 +20,13 @@ export const lvmLvInactive = defineState({
   params,
   check: async ({ name, vg, vgname }, { host }) => {
     const volume = await findUnusedVolume(host, vgname ?? vg ?? "", name, "deactivate");
-    return volume?.kernelName === undefined ? [] : [{ field: "active", from: true, to: false }];
+    if (volume?.kernelName === undefined) return [];
+    return seenOnVolume([{ field: "active", from: true, to: false }], volume.uuid);
   },
-  apply: async ({ name, vg, vgname }, { host, signal }) => {
-    await host.run(["lvchange", "--activate", "n", "--", `${vgname ?? vg}/${name}`], { signal });
+  apply: async ({ name, vg, vgname }, { host, signal }, changes) => {
+    const group = vgname ?? vg ?? "";
+    const uuid = seenVolume(changes) ?? (await activeUuid(host, group, name));
+    if (uuid !== undefined) await setActive(host, { group, name, uuid }, false, { signal });
   },
   settled: ({ name, vg, vgname }) => `logical volume ${vgname ?? vg}/${name} is not active`,
 });

@@ -1,7 +1,8 @@
 import { ConfigError, HostError } from "../../core/errors.ts";
 import { z } from "../../core/schema.ts";
 import { formatSize, parseSize } from "../../core/units.ts";
-import { type ExistingVolume, findLogicalVolume, logicalVolumePath } from "../devices/logical-volume.ts";
+import { type ExistingVolume, findLogicalVolume, logicalVolumePath, setActive } from "../devices/logical-volume.ts";
+import { seenOnVolume, seenVolume } from "../devices/seen-devices.ts";
 import { absolutePath, lvmName } from "../devices/storage-params.ts";
 import { waitFor } from "../devices/wait-for.ts";
 import { type ApplyContext, type Change, type CheckContext, defineState } from "../state.ts";
@@ -63,7 +64,7 @@ async function check(wanted: Params, { host }: CheckContext): Promise<readonly C
     return [{ field: "logical volume", from: null, to }];
   }
   assertNotShrinking(wanted, existing);
-  return existing.active ? [] : [{ field: "active", from: false, to: true }];
+  return existing.active ? [] : seenOnVolume([{ field: "active", from: false, to: true }], existing.uuid);
 }
 
 async function create(wanted: Params, context: ApplyContext): Promise<void> {
@@ -78,6 +79,12 @@ async function create(wanted: Params, context: ApplyContext): Promise<void> {
   );
 }
 
+async function activate(wanted: Params, { host, signal }: ApplyContext, seen: string | undefined): Promise<void> {
+  const [group, name] = [groupOf(wanted), wanted.name];
+  const uuid = seen ?? (await findLogicalVolume(host, group, name))?.uuid ?? "";
+  await setActive(host, { group, name, uuid }, true, { signal });
+}
+
 /** `lvm.lv_present`: makes or activates; an existing volume that is smaller than asked for stays as it is. */
 export const lvmLvPresent = defineState({
   kind: "resource",
@@ -87,11 +94,7 @@ export const lvmLvPresent = defineState({
   check,
   apply: async (wanted, context, changes) => {
     if (changes.some(({ field }) => field === "logical volume")) await create(wanted, context);
-    else {
-      await context.host.run(["lvchange", "--activate", "y", "--", `${groupOf(wanted)}/${wanted.name}`], {
-        signal: context.signal,
-      });
-    }
+    else await activate(wanted, context, seenVolume(changes));
     const node = nodeOf(wanted);
     await waitFor(`"${node}"`, async () => (await context.host.stat(node)) !== undefined, {
       timeoutMs: NODE_TIMEOUT_MS,

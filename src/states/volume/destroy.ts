@@ -2,6 +2,7 @@ import { HostError } from "../../core/errors.ts";
 import { isJsonObject, type Json } from "../../core/json.ts";
 import { type BlockDevice, findMapping, readBlockDevice, wrongDevice } from "../devices/block-device.ts";
 import { findUse } from "../devices/blank.ts";
+import { holding, swappedDevice } from "../devices/held-device.ts";
 import { findLoop } from "../devices/loop-device.ts";
 import { findLoss } from "../devices/loss.ts";
 import { readLuksHeader } from "../devices/luks-header.ts";
@@ -148,13 +149,11 @@ async function noteBegin(context: StackContext, device: BlockDevice | undefined,
 }
 
 /** Erases every keyslot, and then what makes the device look like LUKS: in that order, so that a cut leaves no key. */
-async function eraseKeyslots(
-  context: StackContext,
-  device: BlockDevice,
-  { uuid }: Note,
-  changes: Changes,
-): Promise<void> {
-  const { host, signal } = context;
+async function eraseKeyslots(given: StackContext, device: BlockDevice, note: Note, changes: Changes): Promise<void> {
+  await holding(given, device.path, (held) => eraseHeld(held, device, note, changes), device.identified);
+}
+
+async function eraseHeld({ host, signal }: StackContext, device: BlockDevice, { uuid }: Note, changes: Changes) {
   const luks = await readLuksHeader(host, device.path);
   if (luks.kind !== "valid" || luks.header.uuid !== uuid) return;
   const slots = keyslotsOf(luks.header);
@@ -168,10 +167,15 @@ async function eraseKeyslots(
 }
 
 /** Takes the signatures off a device whose content was the volume's own; anything else stays. */
-async function wipe(context: StackContext, path: string, { uuid }: Note, changes: Changes): Promise<void> {
+async function wipe(given: StackContext, path: string, note: Note, changes: Changes): Promise<void> {
+  if (note.uuid === "" || (await given.host.stat(path)) === undefined) return;
+  await holding(given, path, (held) => wipeHeld(held, path, note, changes));
+}
+
+async function wipeHeld(context: StackContext, path: string, { uuid }: Note, changes: Changes): Promise<void> {
   const { host, signal } = context;
   const device = await readBlockDevice(host, path);
-  if (device === undefined || uuid === "" || (await contentUuid(context, device)) !== uuid) return;
+  if (device === undefined || (await contentUuid(context, device)) !== uuid) return;
   const use = await findUse(host, device);
   if (use !== undefined) throw wrongDevice(`cannot wipe "${path}": it ${use}`, path, use);
   await host.run(["wipefs", "--all", "--quiet", "--", path], { signal });
@@ -184,10 +188,10 @@ async function removeEmptyGroup(context: StackContext, changes: Changes): Promis
   const { lvm } = volume;
   if (lvm === undefined) return;
   const { bases } = await volumePlaces(host, volume);
-  const own = new Map<string, string>();
+  const own = new Map<string, BlockDevice>();
   for (const path of bases) {
     const device = await readBlockDevice(host, path);
-    if (device !== undefined) own.set(device.kernelName, path);
+    if (device !== undefined) own.set(device.kernelName, device);
   }
   const group = await findVolumeGroup(host, lvm.vg);
   if (group !== undefined) {
@@ -196,17 +200,28 @@ async function removeEmptyGroup(context: StackContext, changes: Changes): Promis
       context.note(`volume group ${lvm.vg} stays: ${isOurs ? "it has other volumes" : "it is on other disks too"}`);
       return;
     }
-    await host.run(["vgremove", "--quiet", "--", lvm.vg], { signal });
+    // LVM passes over a group of that name with another UUID
+    await host.run(["vgremove", "--quiet", "--select", `vg_uuid=${group.uuid}`, "--", lvm.vg], { signal });
+    const left = await findVolumeGroup(host, lvm.vg);
+    if (left !== undefined) {
+      throw swappedDevice(lvm.vg, `volume group ${group.uuid}`, `volume group ${left.uuid}`, "that one stays");
+    }
     changes["volume group"] = { old: lvm.vg, new: "removed" };
   }
-  for (const path of own.values()) {
-    const device = await readBlockDevice(host, path);
-    if (device === undefined || device.holders.length > 0) continue;
-    const label = await findPhysicalVolume(context, device);
-    if (label.kind !== "pv" || label.group !== undefined) continue;
-    await host.run(["pvremove", "--quiet", "--", path], { signal });
-    changes[`physical volume ${path}`] = { old: label.uuid, new: "removed" };
+  for (const { path, identified } of own.values()) {
+    await holding(context, path, (held) => removeLabel(held, path, changes), identified);
   }
+}
+
+/** Takes the label off a physical volume of no group. */
+async function removeLabel(context: StackContext, path: string, changes: Changes): Promise<void> {
+  const { host, signal } = context;
+  const device = await readBlockDevice(host, path);
+  if (device === undefined || device.holders.length > 0) return;
+  const label = await findPhysicalVolume(context, device);
+  if (label.kind !== "pv" || label.group !== undefined) return;
+  await host.run(["pvremove", "--quiet", "--", path], { signal });
+  changes[`physical volume ${path}`] = { old: label.uuid, new: "removed" };
 }
 
 async function removeLayers(context: StackContext, note: Note, changes: Changes): Promise<void> {

@@ -1,7 +1,8 @@
 import { parseSize } from "../../core/units.ts";
 import { readBlockDevice } from "../devices/block-device.ts";
+import { holding } from "../devices/held-device.ts";
 import { findLoop } from "../devices/loop-device.ts";
-import { type Growth, type GrowthLayer, cannotShrink } from "./grow-context.ts";
+import { type Growth, type GrowthContext, type GrowthLayer, cannotShrink } from "./grow-context.ts";
 
 const SECTOR = 512;
 
@@ -38,7 +39,9 @@ export const LOOP_DEVICE: GrowthLayer = {
     const to = Math.floor(file.size / SECTOR) * SECTOR;
     if (device.bytes >= to) return [];
     const grow: Growth["grow"] = async (context) => {
-      await context.host.run(["losetup", "--set-capacity", path], { signal: context.signal });
+      const resize = ({ host: held, signal }: GrowthContext) =>
+        held.run(["losetup", "--set-capacity", path], { signal });
+      await holding(context, path, resize, device.identified);
     };
     return [{ what: `loop device ${path}`, from: device.bytes, to, grow }];
   },

@@ -1,10 +1,12 @@
 import { HostError } from "../../core/errors.ts";
+import type { Host } from "../../core/host.ts";
 import { isJsonObject } from "../../core/json.ts";
-import { findMapping, readBlockDevice, readDeviceSize } from "../devices/block-device.ts";
+import { type DeviceMapping, findMapping, readBlockDevice, readDeviceSize } from "../devices/block-device.ts";
+import { holding, swappedDevice } from "../devices/held-device.ts";
 import { readFileSystemSize } from "../devices/file-system-size.ts";
 import { type LuksHeader, readLuksHeader } from "../devices/luks-header.ts";
 import { isReencrypting } from "../devices/luks-reencryption.ts";
-import { findMountOf } from "../devices/mount-table.ts";
+import { findMountOf, findMountOn, isMountOf, readMounts } from "../devices/mount-table.ts";
 import { type Growth, type GrowthContext, type GrowthLayer, tooSmall } from "./grow-context.ts";
 import { volumePlaces } from "./places.ts";
 
@@ -28,12 +30,22 @@ export function dataSegment({
 }
 
 /** Where a mapping's volume key is in the kernel's keyring, cryptsetup asks for a key before it makes it larger. */
-async function resize(context: GrowthContext, name: string, device: string, luksUuid: string, to: number) {
+async function resize(
+  context: GrowthContext,
+  { name, uuid }: DeviceMapping,
+  device: string,
+  luksUuid: string,
+  to: number,
+): Promise<void> {
   const { host, signal, volume } = context;
   const isDone = async (): Promise<boolean> => {
     const mapping = await findMapping(host, name);
+    if (mapping !== undefined && mapping.uuid !== uuid) {
+      throw swappedDevice(`/dev/mapper/${name}`, `mapping ${uuid}`, `mapping ${mapping.uuid}`, "no data is lost");
+    }
     return mapping !== undefined && (await readDeviceSize(host, mapping.kernelName)) >= to;
   };
+  await isDone();
   const resizing = ["cryptsetup", "resize", "--batch-mode"] as const;
   await host.run([...resizing, "--", name], { stdin: Buffer.alloc(0), okCodes: [0, ...NEEDS_KEY], signal });
   const key = volume.luks?.key;
@@ -65,7 +77,9 @@ export const LUKS_MAPPING: GrowthLayer = {
     const what = `mapping /dev/mapper/${name}`;
     if (from > to) throw tooSmall(what, from + segment.offset, device.bytes);
     if (from === to) return [];
-    return [{ what, from, to, grow: (context) => resize(context, name, device.path, found.header.uuid, to) }];
+    const { path: below, identified } = device;
+    const growHeld = (held: GrowthContext) => resize(held, mapping, below, found.header.uuid, to);
+    return [{ what, from, to, grow: (context) => holding(context, below, growHeld, identified) }];
   },
 };
 
@@ -86,10 +100,18 @@ export const FILE_SYSTEM: GrowthLayer = {
     // what is to be mounted grows once it is; xfs and btrfs cannot grow otherwise
     const isWaiting = point === undefined && (volume.mount !== undefined || fsType === "xfs" || fsType === "btrfs");
     if (possible <= bytes || isWaiting) return [];
-    const grow: Growth["grow"] = (context) => growFileSystem(context, fsType, path, point);
+    const growHeld = (held: GrowthContext) => growFileSystem(held, fsType, path, point);
+    const grow: Growth["grow"] = (context) => holding(context, path, growHeld, device.identified);
     return [{ what, from: bytes, to: possible, grow }];
   },
 };
+
+/** Throws HostError `device-swapped` when another device is mounted there by now. */
+async function assertMountedOn(host: Host, path: string, point: string): Promise<void> {
+  const [device, mount] = [await readBlockDevice(host, path), findMountOn(await readMounts(host), point)?.mount];
+  if (device !== undefined && mount !== undefined && (await isMountOf(host, mount, device))) return;
+  throw swappedDevice(point, path, mount?.source ?? "no mount", "no data is lost");
+}
 
 async function growFileSystem(
   { host, signal }: GrowthContext,
@@ -98,6 +120,7 @@ async function growFileSystem(
   point: string | undefined,
 ): Promise<void> {
   const options = { timeoutMs: TIMEOUT_MS, signal };
+  if (point !== undefined) await assertMountedOn(host, path, point);
   if (fsType.startsWith("ext")) {
     // 1: errors were corrected
     if (point === undefined) await host.run(["e2fsck", "-f", "-p", "--", path], { ...options, okCodes: [0, 1] });

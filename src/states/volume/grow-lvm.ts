@@ -1,10 +1,18 @@
 import { parseSize } from "../../core/units.ts";
 import { readDeviceSize, readBlockDevice } from "../devices/block-device.ts";
-import { findLogicalVolume, logicalVolumePath } from "../devices/logical-volume.ts";
+import { holding } from "../devices/held-device.ts";
+import { activeUuid, assertSameVolume, findLogicalVolume, logicalVolumePath } from "../devices/logical-volume.ts";
 import { readLvmLabel } from "../devices/lvm-label.ts";
 import type { VolumeGroup } from "../devices/lvm-metadata.ts";
 import { findVolumeGroup } from "../devices/lvm-scan.ts";
-import { type Growth, type GrowthLayer, type GrowthView, cannotShrink, tooSmall } from "./grow-context.ts";
+import {
+  type Growth,
+  type GrowthContext,
+  type GrowthLayer,
+  type GrowthView,
+  cannotShrink,
+  tooSmall,
+} from "./grow-context.ts";
 import { volumePlaces } from "./places.ts";
 
 async function groupOf({ host, volume }: GrowthView): Promise<VolumeGroup | undefined> {
@@ -38,8 +46,9 @@ export const PHYSICAL_VOLUMES: GrowthLayer = {
         what,
         from: pv.extents * group.extentBytes,
         to: possible * group.extentBytes,
-        grow: async ({ host, signal }) => {
-          await host.run(["pvresize", "--quiet", "--", path], { signal });
+        grow: async (context) => {
+          const resize = ({ host, signal }: GrowthContext) => host.run(["pvresize", "--quiet", "--", path], { signal });
+          await holding(context, path, resize, device.identified);
         },
       });
     }
@@ -77,9 +86,16 @@ export const LOGICAL_VOLUME: GrowthLayer = {
     if (wanted < volume.extents) throw cannotShrink(what, bytes, wanted * group.extentBytes);
     const full = `${group.name}/${lv}`;
     if (wanted > volume.extents) {
-      const grow: Growth["grow"] = async ({ host, signal }) => {
+      const named = { group: group.name, name: lv, uuid: volume.uuid };
+      const extend = async ({ host, signal }: GrowthContext): Promise<void> => {
+        assertSameVolume(named, await activeUuid(host, group.name, lv), "it is as large as before");
         await host.run(["lvextend", "--quiet", `--extents=${wanted}`, "--", full], { signal });
+        const now = (await findVolumeGroup(host, group.name))?.volumes.find((other) => other.name === lv);
+        assertSameVolume(named, now?.uuid, "that one may be larger now, no data is lost");
       };
+      // one that is held can be neither removed nor made anew; LVM selects no volume by its UUID here
+      const grow: Growth["grow"] = async (context) =>
+        (await context.host.stat(path)) === undefined ? extend(context) : holding(context, path, extend);
       return [{ what, from: bytes, to: wanted * group.extentBytes, grow }];
     }
     const active = await findLogicalVolume(view.host, group.name, lv);
@@ -87,7 +103,7 @@ export const LOGICAL_VOLUME: GrowthLayer = {
     const mapped = await readDeviceSize(view.host, active.kernelName);
     if (mapped >= bytes) return [];
     const refresh: Growth["grow"] = async ({ host, signal }) => {
-      await host.run(["lvchange", "--refresh", "--", full], { signal });
+      await host.run(["lvchange", "--refresh", "--select", `lv_uuid=${volume.uuid}`, "--", full], { signal });
     };
     return [{ what, from: mapped, to: bytes, grow: refresh }];
   },
