@@ -15,6 +15,8 @@ import { bindRouter } from "./zmtp/listener.ts";
 import type { Route, RouterPort } from "./zmtp/router-port.ts";
 
 const SWEEP_MS = 1000;
+/** Frames up to here wait in their queue; of larger ones the sender hears when they have left. */
+const SMALL_FRAME_BYTES = 4096;
 
 /** Binds the master's two sockets. Throws TransportError `cannot-bind`. */
 export async function listenMaster(options: MasterEndpointOptions): Promise<MasterEndpoint> {
@@ -76,7 +78,7 @@ class RequestDesk {
 
   constructor(options: MasterEndpointOptions) {
     const { handlers, clock, report } = options;
-    const send = async (route: Route, frame: Uint8Array) => this.#router?.send(route, frame) ?? false;
+    const send = (route: Route, frame: Uint8Array) => this.#send(route, frame);
     this.#options = options;
     this.#alarms = new LimitAlarms(clock, options.limited);
     this.#handshakes = new HandshakeDesk({
@@ -111,6 +113,13 @@ class RequestDesk {
         handlers.closed(session);
       },
     };
+  }
+
+  /** Who sends large frames to many waits until each has left. */
+  async #send(route: Route, frame: Uint8Array): Promise<boolean> {
+    const router = this.#router;
+    if (!router?.send(route, frame)) return false;
+    return frame.length <= SMALL_FRAME_BYTES || router.taken(route);
   }
 
   start(router: RouterPort): void {

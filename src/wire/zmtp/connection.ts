@@ -109,9 +109,12 @@ export class Connection {
     if (this.#stage === "ending" || this.#stage === "over") return;
     this.#stage = "ending";
     this.#age = 0;
-    this.#queue.whenDrained(() => {
-      this.#socket.end();
-    });
+    void this.#closeWhenTaken();
+  }
+
+  /** Resolves when all that was sent until now has left, or never will. */
+  async taken(): Promise<void> {
+    await this.#queue.taken();
   }
 
   /** Ends it at once. */
@@ -139,6 +142,11 @@ export class Connection {
     else if (this.#silent === DEADLINES.silent && this.#peer.isReady) this.#queue.control(PING);
   }
 
+  async #closeWhenTaken(): Promise<void> {
+    await this.#queue.taken();
+    this.#socket.end();
+  }
+
   #isLate(): boolean {
     if (this.#inFrame > DEADLINES.message) return true;
     if (this.#stage !== "stranger") return false;
@@ -163,6 +171,7 @@ export class Connection {
   #over(reason: CutOff | undefined): void {
     if (this.#stage === "over") return;
     this.#stage = "over";
+    this.#queue.abandon();
     this.#events.over(this, reason);
   }
 }

@@ -78,6 +78,10 @@ class Listener implements ConnectionEvents {
     const at = (route: Route) => this.#byRoute.get(keyOf(route));
     return {
       send: (route, frame) => at(route)?.send(frame) ?? false,
+      taken: async (route) => {
+        await at(route)?.taken();
+        return this.#byRoute.has(keyOf(route));
+      },
       addressOf: (route) => at(route)?.address,
       settle: (route) => {
         const connection = at(route);

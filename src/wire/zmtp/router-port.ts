@@ -9,6 +9,8 @@ export interface RouterPort {
   readonly port: number;
   /** Sends a frame that will not be changed any more. False when the peer is gone or does not read. */
   send(route: Route, frame: Uint8Array): boolean;
+  /** Resolves when all that was sent until now has left; false when the connection is over by then. */
+  taken(route: Route): Promise<boolean>;
   /** The peer's address as the kernel says it; undefined when the connection is over. */
   addressOf(route: Route): string | undefined;
   /** The connection has a session from now on: it may send large frames, and nobody without a session pushes it out. */

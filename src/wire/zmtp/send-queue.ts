@@ -25,7 +25,9 @@ export class SendQueue {
   #bytes = 0;
   #isWriting = false;
   #written = 0;
-  #drained: (() => void) | undefined;
+  /** Who waits until the kernel has taken so many bytes. */
+  #waiting: { readonly until: number; readonly resolve: () => void }[] = [];
+  #taken = 0;
 
   constructor(write: Write, bounds: QueueBounds) {
     this.#write = write;
@@ -54,10 +56,18 @@ export class SendQueue {
     if (!this.#isWriting) this.#push([bytes]);
   }
 
-  /** Calls `drained` once nothing waits. */
-  whenDrained(drained: () => void): void {
-    if (this.#isWriting) this.#drained = drained;
-    else drained();
+  /** Resolves when the kernel has all that was sent until now, or never will. */
+  async taken(): Promise<void> {
+    if (this.#bytes === 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.push({ until: this.#taken + this.#bytes, resolve });
+    await promise;
+  }
+
+  /** Nothing is written any more. */
+  abandon(): void {
+    this.#pieces.length = 0;
+    this.#wake(Infinity);
   }
 
   #push(pieces: readonly Buffer[]): boolean {
@@ -85,8 +95,15 @@ export class SendQueue {
       this.#isWriting = false;
       this.#written += 1;
       this.#bytes -= length;
+      this.#taken += length;
+      if (this.#waiting.length > 0) this.#wake(this.#taken);
       if (this.#pieces.length > 0) this.#next();
-      else this.#drained?.();
     });
+  }
+
+  #wake(taken: number): void {
+    const ready = this.#waiting.filter(({ until }) => until <= taken);
+    this.#waiting = this.#waiting.filter(({ until }) => until > taken);
+    for (const { resolve } of ready) resolve();
   }
 }

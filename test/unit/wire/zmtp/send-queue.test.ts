@@ -45,18 +45,27 @@ test("what waits for a peer that does not read is bounded, in frames and in byte
   expect(small.queue.bytes).toBe(909);
 });
 
-test("answers to PING do not pile up; a farewell waits until nothing else does", () => {
+test("answers to PING do not pile up; a farewell waits until nothing else does", async () => {
   const { queue, writes, take } = setUp();
   const pong = Buffer.from("pong");
   for (let n = 0; n < 1000; n += 1) queue.control(pong);
   queue.message(Buffer.from("last"));
-  let drained = 0;
-  queue.whenDrained(() => {
-    drained += 1;
-  });
+  const seen: string[] = [];
+  const farewell = queue.taken().then(() => seen.push("taken"));
   take();
-  expect([writes.length, drained]).toEqual([2, 0]);
+  await Promise.resolve();
+  expect([writes.length, seen]).toEqual([2, []]);
   take();
-  expect(drained).toBe(1);
-  expect(queue.written).toBe(2);
+  await farewell;
+  expect([queue.written, queue.bytes]).toEqual([2, 0]);
+  await queue.taken();
+});
+
+test("nobody waits for ever for a peer that is gone", async () => {
+  const { queue } = setUp();
+  queue.message(Buffer.alloc(10));
+  queue.message(Buffer.alloc(10));
+  const waiting = queue.taken().then(() => "over");
+  queue.abandon();
+  expect(await waiting).toBe("over");
 });
