@@ -2,9 +2,11 @@ import { ConfigError } from "../../core/errors.ts";
 import { LEASE_PURPOSES } from "../../core/lease-purpose.ts";
 import { z } from "../../core/schema.ts";
 import { decide } from "./decide.ts";
+import { evaluateHere } from "./expression.ts";
 import type { Decision, ReleaseFacts } from "./facts.ts";
 import type { ReleasePolicy } from "./rules.ts";
 
+/** null is what is not known. */
 const factsSchema = z.strictObject({
   minionId: z.string().default("host-1"),
   nodegroups: z.array(z.string()).optional(),
@@ -15,16 +17,16 @@ const factsSchema = z.strictObject({
   address: z.string().default("192.0.2.10"),
   /** ISO 8601. */
   now: z.iso.datetime({ offset: true }).default("2026-01-07T12:00:00Z"),
-  leasesThisBoot: z.number().int().nonnegative().default(0),
-  opensThisBoot: z.number().int().nonnegative().default(0),
-  newBoot: z.boolean().default(true),
-  everLeased: z.boolean().default(false),
-  rebootAnnounced: z.boolean().default(false),
-  silentSeconds: z.number().nonnegative().default(0),
-  leasesInDay: z.number().int().nonnegative().default(0),
+  leasesThisBoot: z.number().int().nonnegative().nullable().default(0),
+  opensThisBoot: z.number().int().nonnegative().nullable().default(0),
+  newBoot: z.boolean().nullable().default(true),
+  everLeased: z.boolean().nullable().default(false),
+  rebootAnnounced: z.boolean().nullable().default(false),
+  silentSeconds: z.number().nonnegative().nullable().default(0),
+  leasesInDay: z.number().int().nonnegative().nullable().default(0),
   approvals: z.array(z.string()).default([]),
   asker: z.string().optional(),
-  grains: z.record(z.string(), z.json()).default({}),
+  grains: z.record(z.string(), z.json()).nullable().default({}),
 });
 
 /** Cases kept beside a release policy: facts, what is left out being harmless, and the verdict they must get. */
@@ -76,7 +78,7 @@ function factsOf(
     ...known,
     now,
     nodegroups: facts.nodegroups ?? groups,
-    silentMs: facts.silentSeconds * 1000,
+    silentMs: facts.silentSeconds === null ? null : facts.silentSeconds * 1000,
     approvals: facts.approvals.map((operator) => ({ operator, at: now })),
     askers: asker === undefined ? [] : [asker],
   };
@@ -89,7 +91,7 @@ export function runCases(
   inGroup: (glob: string, id: string) => boolean,
 ): readonly CaseResult[] {
   return cases.map((entry) => {
-    const decision = decide(policy, factsOf(entry, policy, inGroup));
+    const decision = decide(policy, factsOf(entry, policy, inGroup), evaluateHere);
     const codes = decision.reasons.map((reason) => reason.code);
     const missing = entry.reasons.filter((code) => !codes.includes(code));
     const differences = [

@@ -1,10 +1,12 @@
 import { applyRules } from "./apply-rules.ts";
+import { UNKNOWN_CODES } from "./conditions.ts";
+import type { Judge } from "./expression.ts";
 import { type Decision, type Reason, type ReleaseFacts, TALLY_CODES } from "./facts.ts";
 import type { ReleasePolicy } from "./rules.ts";
 
 const RANK = { allow: 0, hold: 1, deny: 2 } as const;
 /** Codes of an allow that nothing was in the way of. */
-const PLAIN_CODES: ReadonlySet<string> = new Set(["rule", "validator-failed"]);
+const PLAIN_CODES: ReadonlySet<string> = new Set(["rule", ...UNKNOWN_CODES]);
 const AS_OPEN: Reason = {
   code: "as-open",
   text: "purpose is the host's own word and the key exists, so it must be allowed to open as well",
@@ -16,10 +18,10 @@ const AS_OPEN: Reason = {
  * the rules for its purpose and under those for `open`: the stricter verdict counts. Without a policy (`undefined`: there
  * is no file) a host may have what its own pillar names.
  */
-export function decide(policy: ReleasePolicy | undefined, facts: ReleaseFacts): Decision {
-  const own = applyRules(policy, facts);
+export function decide(policy: ReleasePolicy | undefined, facts: ReleaseFacts, judge: Judge): Decision {
+  const own = applyRules(policy, facts, judge);
   if (policy === undefined || facts.purpose === "open" || facts.makesKey || own.verdict === "deny") return own;
-  return stricter(own, applyRules(policy, asOpen(facts)));
+  return stricter(own, applyRules(policy, asOpen(facts), judge));
 }
 
 /**

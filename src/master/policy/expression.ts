@@ -1,6 +1,8 @@
 import { Environment } from "@marcbachmann/cel-js";
 import { ConfigError, errorMessage } from "../../core/errors.ts";
 import type { ReleaseFacts } from "./facts.ts";
+import { plainAddress } from "./network.ts";
+import { isPlausible } from "./time-window.ts";
 
 /**
  * What an expression can speak of, with its types: another field, or one of another type, is refused when the policy is
@@ -41,8 +43,17 @@ function assertKnown(text: string): void {
 export interface Validator {
   readonly text: string;
   /** `problem`: it is neither true nor false, and why. */
-  evaluate(facts: ReleaseFacts): { readonly holds: boolean } | { readonly problem: string };
+  evaluate(context: ExpressionContext): Judgement;
 }
+
+/** What an expression comes to. */
+export type Judgement = { readonly holds: boolean } | { readonly problem: string };
+
+/** Says what an expression comes to over the facts. */
+export type Judge = (validator: Validator, facts: ReleaseFacts) => Judgement;
+
+/** Evaluates in this very thread, with no limit of time: for an operator's own cases. */
+export const evaluateHere: Judge = (validator, facts) => validator.evaluate(contextOf(facts));
 
 /** Compiles a CEL expression; throws ConfigError `bad-expression` when it does not parse or type-check. */
 export function compileValidator(text: string): Validator {
@@ -59,9 +70,9 @@ export function compileValidator(text: string): Validator {
   }
   return {
     text,
-    evaluate(facts) {
+    evaluate(context) {
       try {
-        const value = run(contextOf(facts));
+        const value = run({ ...context });
         return value === true || value === false ? { holds: value } : { problem: "it is neither true nor false" };
       } catch (thrown) {
         // the first line: what follows quotes the expression
@@ -71,25 +82,36 @@ export function compileValidator(text: string): Validator {
   };
 }
 
-function contextOf(facts: ReleaseFacts): Record<string, unknown> {
+/** What an expression sees. */
+export interface ExpressionContext {
+  readonly instance: Readonly<Record<string, unknown>>;
+  readonly request: Readonly<Record<string, unknown>>;
+}
+
+const whole = (count: number | null) => (count === null || !Number.isFinite(count) ? null : BigInt(Math.floor(count)));
+
+/** The facts as expressions see them. What is not known is left out: an expression that asks for it cannot be evaluated. */
+export function contextOf(facts: ReleaseFacts): ExpressionContext {
+  const known = (fields: Readonly<Record<string, unknown>>) =>
+    Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
   return {
-    instance: {
+    instance: known({
       name: facts.minionId,
-      address: facts.address,
+      address: plainAddress(facts.address) ?? null,
       nodegroups: facts.nodegroups,
       grains: facts.grains,
-    },
-    request: {
+    }),
+    request: known({
       secret: facts.secret,
       purpose: facts.purpose,
-      time: new Date(facts.now),
+      time: isPlausible(facts.now) ? new Date(facts.now) : null,
       newBoot: facts.newBoot,
       everLeased: facts.everLeased,
       rebootAnnounced: facts.rebootAnnounced,
-      leasesThisBoot: BigInt(facts.leasesThisBoot),
-      leasesInDay: BigInt(facts.leasesInDay),
-      silentSeconds: BigInt(Math.floor(facts.silentMs / 1000)),
+      leasesThisBoot: whole(facts.leasesThisBoot),
+      leasesInDay: whole(facts.leasesInDay),
+      silentSeconds: facts.silentMs === null ? null : whole(facts.silentMs / 1000),
       approvals: facts.approvals.map((approval) => approval.operator),
-    },
+    }),
   };
 }

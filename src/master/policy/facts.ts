@@ -12,7 +12,8 @@ export interface Approval {
 }
 
 /**
- * All that a release decision rests on, gathered by the master before it decides. What `CLAIMED_FACTS` names is the host's
+ * All that a release decision rests on, gathered by the master before it decides. null is what is not known: it meets no
+ * requirement, and no condition over it can be told. What `CLAIMED_FACTS` names is the host's
  * own word, or rests on it, and is marked so wherever it is shown.
  */
 export interface ReleaseFacts {
@@ -24,31 +25,31 @@ export interface ReleaseFacts {
   readonly purpose: ReleasePurpose;
   /** True for a `format` that has the master make a key: every other lease hands out one that exists. */
   readonly makesKey: boolean;
-  /** The host's address as the master's socket sees it; "" when it cannot tell, which no network rule accepts. */
+  /** The host's address as the master's socket sees it; "" when it cannot tell. */
   readonly address: string;
   /** Milliseconds since the epoch. */
   readonly now: number;
   /** Leases of this secret for this purpose and volume in the boot that the host says it is in, this one left out. */
-  readonly leasesThisBoot: number;
+  readonly leasesThisBoot: number | null;
   /** Such leases to `open`, whatever is asked for now. */
-  readonly opensThisBoot: number;
+  readonly opensThisBoot: number | null;
   /** True until a lease in this boot that was its first ever, announced, or approved although it was not. */
-  readonly newBoot: boolean;
+  readonly newBoot: boolean | null;
   /** Whether this host was ever given this secret before. */
-  readonly everLeased: boolean;
+  readonly everLeased: boolean | null;
   /** Whether an operator announced a reboot of this host and the window is still open. */
-  readonly rebootAnnounced: boolean;
+  readonly rebootAnnounced: boolean | null;
   /**
    * Longest silence of the host's signed heartbeats since its last lease that no rule on silence objected to, or that
    * people approved although one did; in milliseconds, 0 when it has none to miss.
    */
-  readonly silentMs: number;
+  readonly silentMs: number | null;
   /** Leases of this secret to this host in the 24 hours before now. */
-  readonly leasesInDay: number;
+  readonly leasesInDay: number | null;
   readonly approvals: readonly Approval[];
   /** Operators who asked for what led here (pushed the run, announced the reboot), who therefore cannot approve it. */
   readonly askers: readonly string[];
-  readonly grains: JsonObject;
+  readonly grains: JsonObject | null;
 }
 
 /** Facts that are the host's own word (its boot_id tells boots apart): a host that was taken over says what it likes. */

@@ -95,8 +95,7 @@ type RuleFile = z.infer<typeof ruleSchema>;
 
 /** A rule ready to be evaluated. */
 export interface Rule extends Omit<RuleFile, "match"> {
-  readonly match: Omit<RuleFile["match"], "validator">;
-  readonly validator: Validator | undefined;
+  readonly match: Omit<RuleFile["match"], "validator"> & { readonly validator?: Validator };
 }
 
 /** A release policy ready to be evaluated. */
@@ -126,8 +125,7 @@ export function compilePolicy(parsed: unknown): ReleasePolicy {
     signedPushes: result.data.signed_pushes,
     rules: result.data.rules.map(({ match: { validator, ...match }, ...rule }) => ({
       ...rule,
-      match,
-      validator: validator === undefined ? undefined : compileValidator(validator),
+      match: { ...match, ...(validator === undefined ? {} : { validator: compileValidator(validator) }) },
     })),
   };
 }

@@ -1,4 +1,5 @@
 import { z } from "../../core/schema.ts";
+import type { Truth } from "./truth.ts";
 
 const DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"] as const;
 const dayName = z.enum(DAYS);
@@ -43,21 +44,46 @@ function formatOf(zone: string): Intl.DateTimeFormat {
 
 const minutesOf = (time: string) => Number(time.slice(0, 2)) * 60 + Number(time.slice(3));
 
+/** No clock that is right shows an earlier moment: one without a battery starts at 1970, 2000 or 2010. */
+const EARLIEST = Date.UTC(2020);
+
+/** Whether a moment (milliseconds since the epoch) can be what it claims to be. */
+export function isPlausible(now: number): boolean {
+  return Number.isFinite(now) && now >= EARLIEST;
+}
+
 /**
  * Whether a moment (milliseconds since the epoch) lies in the window, as clocks on the wall of its zone show it. The start
- * belongs to the window and the end does not; what crosses midnight belongs to the day it started on.
+ * belongs to the window and the end does not; what crosses midnight belongs to the day it started on. Unknown for a moment
+ * that no right clock shows, and where the zone is not known any more.
  */
-export function isInWindow(window: TimeWindow, now: number): boolean {
-  const parts = Object.fromEntries(
-    formatOf(window.zone)
-      .formatToParts(now)
-      .map((part) => [part.type, part.value]),
-  );
-  const today = DAYS.findIndex((day) => day === parts["weekday"]?.toLowerCase());
-  const minute = Number(parts["hour"]) * 60 + Number(parts["minute"]);
+export function isInWindow(window: TimeWindow, now: number): Truth {
+  const wall = isPlausible(now) ? wallClock(window.zone, now) : undefined;
+  if (!wall) return "unknown";
+  const { today, minute } = wall;
   const from = minutesOf(window.from);
   const to = minutesOf(window.to);
   const on = (index: number) => window.days.some((day) => day === DAYS[(index + 7) % 7]);
-  if (from < to) return on(today) && minute >= from && minute < to;
-  return (on(today) && minute >= from) || (on(today - 1) && minute < to);
+  const isIn =
+    from < to
+      ? on(today) && minute >= from && minute < to
+      : (on(today) && minute >= from) || (on(today - 1) && minute < to);
+  return isIn ? "yes" : "no";
+}
+
+function wallClock(zone: string, now: number): { readonly today: number; readonly minute: number } | undefined {
+  try {
+    const parts = new Map(
+      formatOf(zone)
+        .formatToParts(now)
+        .map(({ type, value }) => [type, value]),
+    );
+    const today = DAYS.findIndex((day) => day === parts.get("weekday")?.toLowerCase());
+    const minute = Number(parts.get("hour")) * 60 + Number(parts.get("minute"));
+    return today < 0 || Number.isNaN(minute) ? undefined : { today, minute };
+  } catch (error) {
+    // RangeError: the tz database of this run does not have it
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
 }

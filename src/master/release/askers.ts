@@ -96,7 +96,7 @@ export class Askers {
   seen(id: string, bootId: string, now: number): void {
     for (const push of this.#hosts.get(id)?.values() ?? []) {
       if (now >= push.until) this.#hosts.get(id)?.delete(push.jid);
-      else if (push.nextBoot === "" && push.bootId !== bootId) {
+      else if (push.nextBoot === "" && push.bootId !== bootId && push.bootId !== "" && bootId !== "") {
         this.#change({ ...push, nextBoot: bootId, until: now + KEEP_MS });
       }
     }
@@ -125,6 +125,8 @@ export class Askers {
 
 function counts({ bootId, nextBoot, endedAt, until }: Push, boot: string, now: number): boolean {
   if (now >= until) return false;
+  // which boot it is, or was, cannot be told: then it may be the one
+  if (boot === "" || bootId === "") return true;
   if (boot === nextBoot) return true;
   return boot === bootId ? endedAt === null : nextBoot === "";
 }

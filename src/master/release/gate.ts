@@ -3,6 +3,7 @@ import type { LeasePurpose } from "../../core/lease-purpose.ts";
 import { globMatcher } from "../../sls/glob.ts";
 import { settledBy } from "../policy/apply-rules.ts";
 import { decide } from "../policy/decide.ts";
+import { evaluateHere } from "../policy/expression.ts";
 import type { Decision, Reason, ReleaseFacts } from "../policy/facts.ts";
 import type { ReleasePolicy } from "../policy/rules.ts";
 import type { Change } from "../store/store.ts";
@@ -128,7 +129,7 @@ export class ReleaseGate {
     const counted = history.reserve(request, at, settledBy(policy, facts, decision));
     const used = holds.consume(request);
     // a lease in the boot before says nothing of the one that was announced
-    const tied = facts.newBoot ? windows.use(request.id, request.bootId, at) : [];
+    const tied = facts.newBoot === true ? windows.use(request.id, request.bootId, at) : [];
     const changes = [...counted.changes, ...used.changes, ...tied];
     const settle = (released: boolean) => {
       if (released) return;
@@ -192,7 +193,7 @@ export class ReleaseGate {
   #weigh(policy: ReleasePolicy | undefined, request: GateRequest, at: number): Weighed {
     const { holds } = this.#options;
     const facts = this.#facts(policy, request, at);
-    const bare = decide(policy, facts);
+    const bare = decide(policy, facts, evaluateHere);
     const hold = bare.verdict === "hold" ? holds.find(request) : undefined;
     if (hold === undefined || hold.reasonsHash !== hashReasons(bare.rule, bare.reasons)) {
       return { decision: bare, facts };
@@ -202,7 +203,7 @@ export class ReleaseGate {
       .approvalsFor(hold, askers)
       .map(({ operator, at: approvedAt }) => ({ operator, at: approvedAt }));
     const withApprovals = { ...facts, approvals, askers };
-    return { decision: decide(policy, withApprovals), facts: withApprovals };
+    return { decision: decide(policy, withApprovals, evaluateHere), facts: withApprovals };
   }
 
   #facts(policy: ReleasePolicy | undefined, request: GateRequest, at: number): ReleaseFacts {
@@ -224,7 +225,7 @@ export class ReleaseGate {
       opensThisBoot: history.facts({ ...request, purpose: "open" }, at).leasesThisBoot,
       newBoot: past.newBoot,
       everLeased: past.everLeased,
-      rebootAnnounced: window?.covers === true,
+      rebootAnnounced: window ? window.covers : false,
       silentMs: past.everLeased ? liveness.silentMs(id, past.heardAt) : 0,
       leasesInDay: past.leasesInDay,
       approvals: [],

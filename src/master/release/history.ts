@@ -35,11 +35,11 @@ export interface LeaseUse {
   readonly bootId: string;
 }
 
-/** What the history says to a lease that is asked for. */
+/** What the history says to a lease that is asked for; null where the host does not say which boot it is in. */
 export interface HistoryFacts {
   readonly everLeased: boolean;
-  readonly newBoot: boolean;
-  readonly leasesThisBoot: number;
+  readonly newBoot: boolean | null;
+  readonly leasesThisBoot: number | null;
   readonly leasesInDay: number;
   /** From when on silence counts; 0 for never leased. */
   readonly heardAt: number;
@@ -116,10 +116,11 @@ export class LeaseHistory {
     const entry = this.#entries.get(keyOf(use.id, use.path));
     if (!entry) return { everLeased: false, newBoot: true, leasesThisBoot: 0, leasesInDay: 0, heardAt: 0 };
     const boot = entry.boots.find(({ bootId }) => bootId === use.bootId);
+    const isKnown = use.bootId !== "";
     return {
       everLeased: true,
-      newBoot: entry.settledBoot === "" || entry.settledBoot !== use.bootId,
-      leasesThisBoot: boot ? countOf(boot.uses, use) : 0,
+      newBoot: isKnown ? entry.settledBoot !== use.bootId : null,
+      leasesThisBoot: isKnown ? (boot ? countOf(boot.uses, use) : 0) : null,
       leasesInDay: entry.recent.length - firstSince(entry.recent, now - DAY_MS),
       heardAt: entry.heardAt,
     };

@@ -109,10 +109,10 @@ export class Liveness {
     this.#save(live.record);
   }
 
-  /** Longest silence that had not ended at `since` (wall-clock milliseconds); 0 for a host with none to miss. */
-  silentMs(id: string, since: number): number {
+  /** Longest silence that had not ended at `since` (wall-clock milliseconds); null for a host that was never heard. */
+  silentMs(id: string, since: number): number | null {
     const live = this.#hosts.get(id);
-    if (!live) return 0;
+    if (!live) return null;
     const { now, monotonicMs } = this.#options;
     const current = live.record.carriedMs + monotonicMs() - live.heard;
     // a clock that was set back behind `since` cannot tell what came after it: then all counts

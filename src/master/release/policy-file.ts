@@ -66,6 +66,7 @@ export class PolicyFile {
   #stamp: string | undefined;
   #loaded: LoadedPolicy = NONE;
   #loading: Promise<LoadedPolicy> | undefined;
+  #lastRead: ReleasePolicy | undefined;
 
   constructor({ path, wasInForce, changed }: PolicyFileOptions) {
     this.path = path;
@@ -81,6 +82,16 @@ export class PolicyFile {
       this.#loading = undefined;
     });
     return this.#loading;
+  }
+
+  /**
+   * Whether pushes must be signed. While the file cannot be used, what it last said; where this master never read one that
+   * could be, they must: it may have said so.
+   */
+  async signedPushes(): Promise<boolean> {
+    const loaded = await this.current();
+    if (loaded.kind === "none") return false;
+    return (loaded.kind === "policy" ? loaded.policy : this.#lastRead)?.signedPushes ?? true;
   }
 
   /** Forgets that a policy was ever in force. Does nothing while the file is there. */
@@ -117,6 +128,7 @@ export class PolicyFile {
     }
     this.#loaded = loaded;
     this.#stamp = stamp;
+    if (loaded.kind === "policy") this.#lastRead = loaded.policy;
     return loaded;
   }
 

@@ -33,13 +33,14 @@ export class RebootWindows {
 
   /**
    * The window that has to do with this boot of the host, if there is one: `covers` it, or was opened during it and is for
-   * the boot to come.
+   * the boot to come. null when that cannot be told, as one of the two boots is not known.
    */
-  find(id: string, bootId: string, now: number): { readonly by: string; readonly covers: boolean } | undefined {
+  find(id: string, bootId: string, now: number): { readonly by: string; readonly covers: boolean | null } | undefined {
     const window = this.#windows.get(id);
     if (!window || now < window.at || now >= window.until) return undefined;
     if (window.bootId !== "" && window.bootId !== bootId) return undefined;
-    return { by: window.by, covers: window.fromBoot !== bootId };
+    const isKnown = window.fromBoot !== "" && bootId !== "";
+    return { by: window.by, covers: isKnown ? window.fromBoot !== bootId : null };
   }
 
   /** What makes a window durable; `apply` once it is. */

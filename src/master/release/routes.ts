@@ -235,7 +235,7 @@ function addPolicyRoutes(app: FastifyInstance, options: ReleaseRouteOptions): vo
 /** A plain copy, without what JSON has no word for. */
 const asJson = (value: object): Json => JSON.parse(JSON.stringify(value)) as Json;
 
-function shown({ name, verdict, match, require, validator }: Rule): PolicyStatus["rules"][number] {
+function shown({ name, verdict, match: { validator, ...match }, require }: Rule): PolicyStatus["rules"][number] {
   return {
     name,
     verdict,

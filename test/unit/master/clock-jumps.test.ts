@@ -141,7 +141,7 @@ test("lesson: 2022-22936 a signed push is refused the second time, also when the
       store,
       journal,
       operators,
-      policy: { current: async () => ({ kind: "none" as const, hash: "" as const }) },
+      policy: { current: async () => ({ kind: "none" as const, hash: "" as const }), signedPushes: async () => false },
       askers,
       nonces: await Nonces.load(store, () => clock.now()),
       master: "SHA256:master",

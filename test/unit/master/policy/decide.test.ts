@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { decide } from "../../../../src/master/policy/decide.ts";
+import { evaluateHere } from "../../../../src/master/policy/expression.ts";
 import type { ReleaseFacts, Verdict } from "../../../../src/master/policy/facts.ts";
 import { compilePolicy } from "../../../../src/master/policy/rules.ts";
 
@@ -273,7 +274,7 @@ const TABLE: readonly { readonly title: string; readonly rules: readonly object[
 describe.each(TABLE)("$title", ({ rules, rows }) => {
   const policy = compilePolicy({ rules });
   test.each(rows)("%j: %s (%s)", (facts, verdict, code) => {
-    const decision = decide(policy, { ...quiet, ...facts });
+    const decision = decide(policy, { ...quiet, ...facts }, evaluateHere);
     expect(decision.verdict).toBe(verdict);
     expect(decision.reasons.map((reason) => reason.code)).toContain(code);
   });
@@ -288,7 +289,7 @@ test("a lease that hands out a key is decided as an open too, and the approvals 
   });
   const facts = { ...quiet, purpose: "check" as const };
   const said = (more: Partial<ReleaseFacts>) => {
-    const { verdict, rule, reasons, approvalsNeeded } = decide(policy, { ...facts, ...more });
+    const { verdict, rule, reasons, approvalsNeeded } = decide(policy, { ...facts, ...more }, evaluateHere);
     return [verdict, rule, reasons.map(({ code }) => code).join(" "), approvalsNeeded?.count];
   };
   expect(said({})).toEqual(["hold", "checks", "approvals as-open", 1]);
@@ -303,7 +304,7 @@ test("the table has at least 60 cases", () => {
 });
 
 test("without a policy a host may have what its own pillar names", () => {
-  expect(decide(undefined, quiet)).toMatchObject({ verdict: "allow", reasons: [{ code: "no-policy" }] });
+  expect(decide(undefined, quiet, evaluateHere)).toMatchObject({ verdict: "allow", reasons: [{ code: "no-policy" }] });
 });
 
 test("explain names why each earlier rule was passed over", () => {
@@ -313,7 +314,7 @@ test("explain names why each earlier rule was passed over", () => {
       { name: "b", match: { purposes: ["format"] } },
     ],
   });
-  expect(decide(policy, quiet).passedOver.map(({ rule, reason }) => [rule, reason.code])).toEqual([
+  expect(decide(policy, quiet, evaluateHere).passedOver.map(({ rule, reason }) => [rule, reason.code])).toEqual([
     ["a", "host"],
     ["b", "purpose"],
   ]);
@@ -356,7 +357,7 @@ test.each([
       { name: "rest", verdict: "hold" },
     ],
   });
-  const { reasons } = decide(policy, { ...quiet, grains: { rack: "r1", flag: true } });
+  const { reasons } = decide(policy, { ...quiet, grains: { rack: "r1", flag: true } }, evaluateHere);
   expect(reasons.map(({ code }) => code)).not.toContain("validator-failed");
 });
 
@@ -378,8 +379,8 @@ test("approvals only ever lift: a deny stays, and more approvals never take a ke
       fc.option(fc.constantFrom("a", "b", "c"), { nil: undefined }),
       (minionId, leasesThisBoot, silentMs, operators, extra, asker) => {
         const facts = { ...quiet, minionId, leasesThisBoot, silentMs, askers: asker === undefined ? [] : [asker] };
-        const before = decide(policy, { ...facts, approvals: by(...operators) }).verdict;
-        const after = decide(policy, { ...facts, approvals: by(...operators, extra) }).verdict;
+        const before = decide(policy, { ...facts, approvals: by(...operators) }, evaluateHere).verdict;
+        const after = decide(policy, { ...facts, approvals: by(...operators, extra) }, evaluateHere).verdict;
         expect(rank[after]).toBeGreaterThanOrEqual(rank[before]);
         const counted = new Set(operators.filter((name) => name !== "d" && name !== asker)).size;
         const wanted = counted >= 2 ? "allow" : "hold";

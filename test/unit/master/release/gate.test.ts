@@ -152,14 +152,13 @@ test("a reboot cannot be announced after it", async () => {
   expect(await one.ask({ bootId: "B" })).toBe("hold unannounced-reboot");
 });
 
-test("a host that was not heard of when its reboot was announced does not use it up either", async () => {
+test("a reboot that was announced when nobody knew the host's boot may have been before: it covers none", async () => {
   const one = await open({ rules: [{ name: "all", require: { announced_reboot: true } }] });
   expect(await one.ask({ bootId: "A" })).toBe("allow");
   one.heard.boot = "";
   await one.announce();
   expect(await one.ask({ bootId: "A", purpose: "check" })).toBe("allow");
-  expect(await one.ask({ bootId: "B" })).toBe("allow");
-  expect(await one.ask({ bootId: "C" })).toBe("hold unannounced-reboot");
+  expect(await one.ask({ bootId: "B" })).toBe("hold unannounced-reboot-unknown");
 });
 
 test("once a boot: a boot that comes back is known", async () => {
@@ -167,4 +166,32 @@ test("once a boot: a boot that comes back is known", async () => {
   expect(await one.ask({ bootId: "A" })).toBe("allow");
   expect(await one.ask({ bootId: "B" })).toBe("allow");
   expect(await one.ask({ bootId: "A" })).toBe("hold once-a-boot");
+});
+
+test("a host that does not say which boot it is in is held where the boot counts", async () => {
+  const one = await open({
+    rules: [{ name: "all", require: { announced_reboot: true, once_a_boot: true, liveness: "10m" } }],
+  });
+  expect(await one.ask({ bootId: "A" })).toBe("allow");
+  // a boot that nobody has heard of when it was announced may be the one that it was announced in
+  expect(await one.ask({ bootId: "" })).toBe("hold once-a-boot-unknown unannounced-reboot-unknown liveness-unknown");
+  await one.announce();
+  expect(await one.ask({ bootId: "" })).toBe("hold once-a-boot-unknown unannounced-reboot-unknown liveness-unknown");
+});
+
+test("a host whose silence nobody knows is held where silence counts, and people settle it", async () => {
+  const one = await open({ rules: [{ name: "all", require: { liveness: "10m" } }] });
+  expect(await one.ask()).toBe("allow");
+  expect(await one.ask()).toBe("hold liveness-unknown");
+  one.room.liveness.heard("storage-1");
+  expect(await one.ask()).toBe("allow");
+});
+
+test("the rules for networks hold and deny where the address cannot be told", async () => {
+  const one = await open({
+    rules: [{ name: "no", match: { networks: ["10.9.0.0/16"] }, verdict: "deny" }, { name: "rest" }],
+  });
+  expect(await one.ask({ address: "10.20.3.4" })).toBe("allow");
+  expect(await one.ask({ address: "" })).toBe("deny rule network-unknown");
+  expect(await one.ask({ address: "::ffff:a09:1%eth0" })).toBe("deny rule");
 });

@@ -35,7 +35,7 @@ test("the longest silence since the last lease counts, also when it has ended", 
   liveness.heard("web1");
   expect(liveness.silentMs("web1", leasedAt)).toBe(20 * MINUTE);
   expect(liveness.silentMs("web1", clock.time)).toBe(0);
-  expect(liveness.silentMs("unknown", 0)).toBe(0);
+  expect(liveness.silentMs("unknown", 0)).toBeNull();
   liveness.close();
 });
 
