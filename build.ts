@@ -63,7 +63,8 @@ const [minion, program, snapshot] = await Promise.all([
   }),
   build({
     ...COMMON,
-    entryPoints: { latchkey: "src/main.ts" },
+    // the second is what the master runs in a thread of its own: it looks for it beside itself
+    entryPoints: { latchkey: "src/main.ts", expressions: "src/main-expressions.ts" },
     write: false,
     splitting: true,
     format: "esm",

@@ -25,6 +25,7 @@ const COLOURS: Readonly<Partial<Record<AuditKind, Colour>> & Record<string, Colo
   "operator-removed": "yellow",
   "policy-changed": "yellow",
   "policy-given-up": "red",
+  "expression-ended": "red",
   "heartbeat-refused": "red",
   "volume-command": "yellow",
   "guard-forced": "red",
@@ -197,6 +198,8 @@ function whatText({ kind, actor, subject, data }: AuditRecord): string {
       return `${words(data["hosts"]).join(", ")} may restart until ${timeText(number(data["until"]))}`;
     case "policy-changed":
       return policyText(subject, data);
+    case "expression-ended":
+      return `${subject}: ${word(data["problem"])}, in a release rule's expression`;
     case "policy-given-up":
       return `${subject}: back to no release policy, by hand`;
     case "operator-added":

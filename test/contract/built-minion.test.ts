@@ -3,7 +3,9 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFi
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { MasterStatus } from "../../src/core/control-api.ts";
-import { type Rig, rig, scratch } from "./master/rig.ts";
+import { controlClient } from "../../src/cli/control-client.ts";
+import type { Explained } from "../../src/core/release-api.ts";
+import { configIn, type Rig, rig, scratch } from "./master/rig.ts";
 
 const PROJECT = resolve(import.meta.dirname, "../..");
 const WAIT = { timeout: 60_000, interval: 25 };
@@ -58,5 +60,25 @@ test("an installed minion begins with the build's snapshot, runs its startup sta
   const { promise, resolve: ended } = Promise.withResolvers<number | null>();
   minion.once("exit", ended);
   minion.kill("SIGTERM");
+  expect(await promise).toBe(0);
+});
+
+test("an installed master evaluates the expressions of its policy in a thread that it has beside it", async () => {
+  mkdirSync(at("own/pillar/hosts"), { recursive: true });
+  writeFileSync(at("own/pillar/hosts/web1.yaml"), "password: !generate\n");
+  const validator = 'instance.name.matches("^web[0-9]$")';
+  writeFileSync(at("own/release.yaml"), JSON.stringify({ rules: [{ name: "webs", match: { validator } }] }));
+  const config = { ...configIn(at("own")), release_policy: at("own/release.yaml") };
+  writeFileSync(at("own/master.yaml"), JSON.stringify(config));
+  const own = spawn(at("product/bin/latchkey"), ["master", "-c", at("own/master.yaml")], { stdio: "ignore" });
+  child = own;
+  await expect.poll(() => existsSync(config.socket), WAIT).toBe(true);
+  const asked = { id: "web1", path: "password", purpose: "open", newBoot: false, address: "10.1.2.3" };
+  const client = controlClient(config.socket, new AbortController().signal);
+  const explained = await client.request<Explained>("POST", "/v1/policy/explain", asked);
+  expect(explained).toMatchObject({ verdict: "allow", rule: "webs" });
+  const { promise, resolve: ended } = Promise.withResolvers<number | null>();
+  own.once("exit", ended);
+  own.kill("SIGTERM");
   expect(await promise).toBe(0);
 });

@@ -9,6 +9,7 @@ const ENTRIES: ReadonlySet<string> = new Set([
   "main-cli.ts",
   "main-minion.ts",
   "main-ending.ts",
+  "main-expressions.ts",
   "main-guard.ts",
   "main-snapshot.ts",
 ]);
@@ -21,7 +22,7 @@ const ROOMS: Readonly<Record<string, { readonly ours: readonly string[]; readonl
   states: { ours: ["core"], doors: ["diff"] },
   pillar: { ours: ["core", "sls"], doors: [] },
   minion: { ours: ["core", "wire", "sls", "states"], doors: ["execa"] },
-  master: { ours: ["core", "wire", "sls", "states", "pillar"], doors: ["fastify", "@marcbachmann/cel-js"] },
+  master: { ours: ["core", "wire", "sls", "states", "pillar"], doors: ["fastify", "@marcbachmann/cel-js", "re2js"] },
   cli: { ours: ["core"], doors: ["commander"] },
 };
 

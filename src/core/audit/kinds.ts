@@ -9,6 +9,7 @@ export const AUDIT_KINDS = [
   "erase-asked",
   "erase-done",
   "erase-final",
+  "expression-ended",
   "guard-forced",
   "header-destroyed",
   "header-escrowed",

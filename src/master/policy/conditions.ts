@@ -105,6 +105,8 @@ const CONDITIONS: { readonly [Key in keyof Wanted]: Condition<Wanted[Key]> } = {
 const ALL = Object.keys(CONDITIONS) as readonly (keyof Wanted)[];
 /** Conditions that say which host and secret a rule is about. */
 const ABOUT = ["hosts", "nodegroups", "secrets"] as const satisfies readonly (keyof Wanted)[];
+/** All but the expression: what costs nothing to try. */
+const PLAIN = ALL.filter((key) => key !== "validator");
 
 /** Codes of reasons that say only that a condition could not be told. */
 export const UNKNOWN_CODES: ReadonlySet<string> = new Set(Object.values(CONDITIONS).map(({ unknown }) => unknown));
@@ -147,4 +149,9 @@ export function matchRule(
 /** Whether a rule may be about this host and secret, whatever else it asks. */
 export function mayBeAbout(rule: Rule, asked: Asked): boolean {
   return together(ABOUT, rule, asked).truth !== "no";
+}
+
+/** What can be told of a rule without its expression. */
+export function matchWithoutExpression(rule: Rule, asked: Omit<Asked, "judge">): Truth {
+  return together(PLAIN, rule, { ...asked, judge: () => ({ problem: "it was not asked" }) }).truth;
 }

@@ -1,8 +1,9 @@
 import { applyRules } from "./apply-rules.ts";
-import { UNKNOWN_CODES } from "./conditions.ts";
+import { matchWithoutExpression, UNKNOWN_CODES } from "./conditions.ts";
 import type { Judge } from "./expression.ts";
 import { type Decision, type Reason, type ReleaseFacts, TALLY_CODES } from "./facts.ts";
 import type { ReleasePolicy } from "./rules.ts";
+import { matches } from "./truth.ts";
 
 const RANK = { allow: 0, hold: 1, deny: 2 } as const;
 /** Codes of an allow that nothing was in the way of. */
@@ -22,6 +23,23 @@ export function decide(policy: ReleasePolicy | undefined, facts: ReleaseFacts, j
   const own = applyRules(policy, facts, judge);
   if (policy === undefined || facts.purpose === "open" || facts.makesKey || own.verdict === "deny") return own;
   return stricter(own, applyRules(policy, asOpen(facts), judge));
+}
+
+/**
+ * Asks the judge for every expression that a decision over the facts may need, so that they are evaluated together. That can be
+ * some more than it needs in the end.
+ */
+export function askExpressions(policy: ReleasePolicy, facts: ReleaseFacts, judge: Judge): void {
+  const isBoth = facts.purpose !== "open" && !facts.makesKey;
+  for (const each of isBoth ? [facts, asOpen(facts)] : [facts]) {
+    for (const rule of policy.rules) {
+      const truth = matchWithoutExpression(rule, { facts: each, policy });
+      const { validator } = rule.match;
+      if (truth === "no") continue;
+      if (validator) judge(validator, each);
+      else if (matches(truth, rule.verdict)) break;
+    }
+  }
 }
 
 /**

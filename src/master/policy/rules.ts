@@ -103,6 +103,8 @@ export interface ReleasePolicy {
   readonly nodegroups: Readonly<Record<string, readonly string[]>>;
   readonly signedPushes: boolean;
   readonly rules: readonly Rule[];
+  /** Whether any rule has an expression. */
+  readonly hasExpressions: boolean;
 }
 
 /** Compiles what `release.yaml` holds once parsed; throws ConfigError `bad-release-policy` that names the place. */
@@ -123,6 +125,7 @@ export function compilePolicy(parsed: unknown): ReleasePolicy {
   return {
     nodegroups: result.data.nodegroups,
     signedPushes: result.data.signed_pushes,
+    hasExpressions: result.data.rules.some(({ match }) => match.validator !== undefined),
     rules: result.data.rules.map(({ match: { validator, ...match }, ...rule }) => ({
       ...rule,
       match: { ...match, ...(validator === undefined ? {} : { validator: compileValidator(validator) }) },

@@ -2,8 +2,8 @@ import type { JsonObject } from "../../core/json.ts";
 import type { LeasePurpose } from "../../core/lease-purpose.ts";
 import { globMatcher } from "../../sls/glob.ts";
 import { settledBy } from "../policy/apply-rules.ts";
-import { decide } from "../policy/decide.ts";
-import { evaluateHere } from "../policy/expression.ts";
+import { Answers, type Evaluate } from "../policy/answers.ts";
+import { askExpressions, decide } from "../policy/decide.ts";
 import type { Decision, Reason, ReleaseFacts } from "../policy/facts.ts";
 import type { ReleasePolicy } from "../policy/rules.ts";
 import type { Change } from "../store/store.ts";
@@ -11,7 +11,7 @@ import type { HistoryFacts, LeaseHistory } from "./history.ts";
 import { hashReasons, type Hold } from "./hold-record.ts";
 import type { HoldRequest, Holds } from "./holds.ts";
 import type { Liveness } from "./liveness.ts";
-import type { PolicyFile } from "./policy-file.ts";
+import type { LoadedPolicy, PolicyFile } from "./policy-file.ts";
 import type { Askers } from "./askers.ts";
 import type { RebootWindows } from "./reboot-windows.ts";
 import type { Locks } from "./locks.ts";
@@ -72,6 +72,8 @@ export interface GateOptions {
   readonly locks: Locks;
   readonly liveness: Pick<Liveness, "silentMs">;
   readonly grainsOf: (id: string) => JsonObject;
+  /** Evaluates what the policy's expressions come to. */
+  readonly evaluate: Evaluate;
   readonly now: () => number;
   /** Hears of each new hold. */
   readonly held: (hold: Hold) => void;
@@ -87,8 +89,8 @@ interface Weighed {
 }
 
 /**
- * Decides who gets which key, by the release policy and by what operators said. All that it weighs is in memory, and
- * nothing is awaited between weighing and counting: two requests at once cannot both take what is there once.
+ * Decides who gets which key, by the release policy and by what operators said. All that it weighs is in memory but
+ * what expressions come to, which is asked for before; nothing is awaited between weighing and counting: two requests at once cannot both take what is there once.
  */
 export class ReleaseGate {
   readonly #options: GateOptions;
@@ -99,9 +101,9 @@ export class ReleaseGate {
 
   /** The verdict over a request that the host's own pillar covers. Throws when a hold cannot be stored. */
   async authorize(request: GateRequest): Promise<GateDecision> {
-    const { policy: file, holds, history, windows, askers, held, now } = this.#options;
-    const loaded = await file.current();
+    const { holds, history, windows, askers, held, now } = this.#options;
     const at = now();
+    const { loaded, answers } = await this.#prepare(request, at);
     askers.seen(request.id, request.bootId, at);
     const hashed = loaded.hash === "" ? {} : { policyHash: loaded.hash };
     const deny = (why: Reason): GateDecision => ({ verdict: "deny", reasons: [why], ...hashed });
@@ -115,7 +117,7 @@ export class ReleaseGate {
     if (locked) return { verdict: "hold", reasons: [locked], retryMs: RETRY_MAX_MS, ...hashed };
 
     const policy = loaded.kind === "policy" ? loaded.policy : undefined;
-    const { decision, facts } = this.#weigh(policy, request, at);
+    const { decision, facts } = this.#weigh(policy, request, at, answers);
     const { reasons, rule } = decision;
     const verdict = { reasons, ...hashed, ...(rule === undefined ? {} : { rule }) };
     if (decision.verdict === "deny") return { verdict: "deny", ...verdict };
@@ -155,9 +157,9 @@ export class ReleaseGate {
    * secret is not looked at. `at` is a moment to decide for (milliseconds since the epoch).
    */
   async explain(request: GateRequest, at: number): Promise<Explanation> {
-    const loaded = await this.#options.policy.current();
+    const { loaded, answers } = await this.#prepare(request, at);
     const policy = loaded.kind === "policy" ? loaded.policy : undefined;
-    const { decision, facts } = this.#weigh(policy, request, at);
+    const { decision, facts } = this.#weigh(policy, request, at, answers);
     const revoked = this.#revoked(request);
     const denied = this.#options.holds.denied(request);
     const stop = revoked
@@ -186,14 +188,31 @@ export class ReleaseGate {
     };
   }
 
+  /** The policy in force, and what those of its expressions come to that the request may need: without any, at once. */
+  async #prepare(
+    request: GateRequest,
+    at: number,
+  ): Promise<{ readonly loaded: LoadedPolicy; readonly answers: Answers }> {
+    const { policy: file, evaluate } = this.#options;
+    const answers = new Answers(request.id, evaluate);
+    for (;;) {
+      const loaded = await file.current();
+      if (loaded.kind !== "policy" || !loaded.policy.hasExpressions) return { loaded, answers };
+      this.#weigh(loaded.policy, request, at, answers);
+      if (!answers.isWanting) return { loaded, answers };
+      await answers.fetch();
+    }
+  }
+
   /**
    * Decides without approvals first: that says what there would be to approve. Only approvals that were given for just
    * that count then.
    */
-  #weigh(policy: ReleasePolicy | undefined, request: GateRequest, at: number): Weighed {
+  #weigh(policy: ReleasePolicy | undefined, request: GateRequest, at: number, { judge }: Answers): Weighed {
     const { holds } = this.#options;
     const facts = this.#facts(policy, request, at);
-    const bare = decide(policy, facts, evaluateHere);
+    if (policy?.hasExpressions === true) askExpressions(policy, facts, judge);
+    const bare = decide(policy, facts, judge);
     const hold = bare.verdict === "hold" ? holds.find(request) : undefined;
     if (hold === undefined || hold.reasonsHash !== hashReasons(bare.rule, bare.reasons)) {
       return { decision: bare, facts };
@@ -203,7 +222,8 @@ export class ReleaseGate {
       .approvalsFor(hold, askers)
       .map(({ operator, at: approvedAt }) => ({ operator, at: approvedAt }));
     const withApprovals = { ...facts, approvals, askers };
-    return { decision: decide(policy, withApprovals, evaluateHere), facts: withApprovals };
+    if (policy?.hasExpressions === true) askExpressions(policy, withApprovals, judge);
+    return { decision: decide(policy, withApprovals, judge), facts: withApprovals };
   }
 
   #facts(policy: ReleasePolicy | undefined, request: GateRequest, at: number): ReleaseFacts {

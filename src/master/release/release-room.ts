@@ -8,6 +8,8 @@ import { z } from "../../core/schema.ts";
 import type { EventBus } from "../events.ts";
 import { decodeRecord, putRecord } from "../store/record.ts";
 import type { Store } from "../store/store.ts";
+import { Throttle } from "../leases/throttle.ts";
+import { ExpressionThread, type Overrun } from "../policy/expression-thread.ts";
 import { Askers } from "./askers.ts";
 import { ReleaseGate } from "./gate.ts";
 import { LeaseHistory } from "./history.ts";
@@ -41,6 +43,8 @@ export interface ReleaseRoomOptions {
   readonly holdWebhook: string | undefined;
   /** File of certificates that are believed for it besides the usual ones. */
   readonly holdWebhookCa?: string | undefined;
+  /** How long the expressions of one decision may take; left out, what `ExpressionThread` gives them. */
+  readonly expressionMs?: number;
   readonly grainsOf: (id: string) => JsonObject;
   /** Kernel boot_id of a host, as last heard; "" when unknown. */
   readonly bootOf: (id: string) => string;
@@ -68,6 +72,7 @@ export class ReleaseRoom {
   readonly #windows: RebootWindows;
   readonly #nonces: Nonces;
   readonly #notifier: Notifier;
+  readonly #expressions: ExpressionThread;
 
   private constructor(
     options: ReleaseRoomOptions,
@@ -78,6 +83,7 @@ export class ReleaseRoom {
       readonly windows: RebootWindows;
       readonly nonces: Nonces;
       readonly notifier: Notifier;
+      readonly expressions: ExpressionThread;
     },
   ) {
     this.#options = options;
@@ -93,13 +99,19 @@ export class ReleaseRoom {
     this.#windows = parts.windows;
     this.#nonces = parts.nonces;
     this.#notifier = parts.notifier;
+    this.#expressions = parts.expressions;
   }
 
   /** Reads what the store knows, and the policy: what is wrong with that is logged, and nothing is released then. */
   static async open(options: ReleaseRoomOptions): Promise<ReleaseRoom> {
     const { store, journal, events, log, clock, master, approvalMs, heartbeatMs, grainsOf } = options;
     const now = () => clock.now();
-    const policy = await openPolicy(options);
+    const expressions = new ExpressionThread({
+      clock,
+      overran: tellOverruns(options),
+      ...(options.expressionMs === undefined ? {} : { deadlineMs: options.expressionMs }),
+    });
+    const policy = await openPolicy(options, expressions);
     const operators = await Operators.load(store, journal);
     const holds = await Holds.load({ store, journal, operators, master, approvalMs, now });
     const revocations = await Revocations.load(store);
@@ -130,9 +142,10 @@ export class ReleaseRoom {
     };
     const history = await LeaseHistory.load(store);
     const parts = { policy, history, holds, windows, askers, revocations, locks, liveness };
-    const gate = new ReleaseGate({ ...parts, grainsOf, now, held });
+    const evaluate = expressions.evaluate.bind(expressions);
+    const gate = new ReleaseGate({ ...parts, grainsOf, evaluate, now, held });
     await policy.current();
-    return new ReleaseRoom(options, { ...parts, gate, operators, pushes, nonces, notifier });
+    return new ReleaseRoom(options, { ...parts, gate, operators, pushes, nonces, notifier, expressions });
   }
 
   /** See `Holds.approve`; the host is told to ask again. */
@@ -252,6 +265,7 @@ export class ReleaseRoom {
   close(): void {
     this.liveness.close();
     this.#notifier.close();
+    this.#expressions.close();
   }
 
   #tell(what: "approved" | "denied", hold: Hold, by: string): void {
@@ -266,7 +280,29 @@ const pathsOf = (secrets: readonly Omit<Lock, "at" | "by">[], id: string) =>
 /** How long a signed announcement may lie around before it reaches the master. */
 export const MAX_ANNOUNCE_MS = 600_000;
 
-async function openPolicy({ store, journal, events, log, policyPath }: ReleaseRoomOptions): Promise<PolicyFile> {
+/** How often the log tells of one host whose expressions take too long; the audit log has each. */
+const TELL_EVERY_MS = 3_600_000;
+
+function tellOverruns({ journal, log, clock }: ReleaseRoomOptions): (overrun: Overrun) => void {
+  const throttle = new Throttle(1, TELL_EVERY_MS, clock);
+  return ({ host, problem, expressions }) => {
+    if (throttle.take(host) !== undefined) {
+      log.warn(
+        { host, problem, expressions },
+        "a release rule's expression was ended: what it denies or holds, it does",
+      );
+    }
+    const data = { problem, expressions: [...expressions] };
+    journal({ kind: "expression-ended", actor: "master", subject: host, data }).catch((error: unknown) =>
+      log.error({ err: errorMessage(error) }, "cannot record that an expression was ended"),
+    );
+  };
+}
+
+async function openPolicy(
+  { store, journal, events, log, policyPath }: ReleaseRoomOptions,
+  expressions: ExpressionThread,
+): Promise<PolicyFile> {
   const entry = await store.get(IN_FORCE);
   let known = entry === undefined ? undefined : decodeRecord(inForceSchema, entry);
   return new PolicyFile({
@@ -275,6 +311,8 @@ async function openPolicy({ store, journal, events, log, policyPath }: ReleaseRo
     changed: async (loaded) => {
       const { kind, hash } = loaded;
       const problem = loaded.kind === "broken" ? loaded.problem : "";
+      // its start is no part of a lease
+      if (loaded.kind === "policy" && loaded.policy.hasExpressions) expressions.start();
       if (problem === "") log.info({ kind, hash, path: policyPath }, "release policy");
       else log.error({ problem, path: policyPath }, "no key is released: the release policy cannot be used");
       if (known === undefined ? kind === "none" : known.kind === kind && known.hash === hash) return;

@@ -83,6 +83,10 @@ const SAID: Readonly<Record<AuditKind, readonly [JsonObject, string]>> = {
   "operator-removed": [{}, "approvals of theirs that were not used are void"],
   "pillar-edited": [secrets, "web1: disk:password (hosts/web1.yaml)"],
   "policy-changed": [{ kind: "policy", hash: "ab".repeat(32), problem: "" }, "is in force, sha256 abababababababab"],
+  "expression-ended": [
+    { problem: "it took longer than 250 ms", expressions: ["instance.grains.all(k, true)"] },
+    "took longer than 250 ms, in a release rule's expression",
+  ],
   "policy-given-up": [{}, "back to no release policy"],
   "reboot-announced": [{ hosts: ["web1", "web2"], windowMs: 1, until: AT }, "web1, web2 may restart until"],
   receipt: [{ lease: 7, path: "disk:password", outcome: "used", wiped: true, tookMs: 12.4 }, "used, wiped after 12 ms"],

@@ -2,14 +2,15 @@ import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { JsonObject } from "../../../../src/core/json.ts";
 import { EventBus } from "../../../../src/master/events.ts";
 import type { GateDecision, GateRequest } from "../../../../src/master/release/gate.ts";
 import { ReleaseRoom } from "../../../../src/master/release/release-room.ts";
 import { MemoryStore } from "../../../../src/master/store/memory.ts";
-import { HandClock, openAudit, quiet } from "../fakes.ts";
+import { HandClock, openAudit, quiet, recordsOf } from "../fakes.ts";
 
 /** A release room over a store in memory; the host's last boot, as the master heard it, is in `boot`. */
-export async function openGate(policy: string) {
+export async function openGate(policy: string, grains: JsonObject = {}) {
   const directory = mkdtempSync(join(tmpdir(), "latchkey-gate-"));
   const policyPath = join(directory, "release.yaml");
   writeFileSync(policyPath, policy);
@@ -26,9 +27,11 @@ export async function openGate(policy: string) {
     policyPath,
     approvalMs: 3_600_000,
     heartbeatMs: 15_000,
+    // long enough for a machine that is busy
+    expressionMs: 1000,
     holdCommand: undefined,
     holdWebhook: undefined,
-    grainsOf: () => ({}),
+    grainsOf: () => grains,
     bootOf: () => heard.boot,
     journal: async ({ kind, actor, subject, data }, changes = []) => {
       await audit.append({ at: clock.now(), kind, actor, subject, from: "", data }, changes);
@@ -36,6 +39,8 @@ export async function openGate(policy: string) {
     nudge: async () => {},
     cut: async () => {},
   });
+  /** Records of one kind in the audit log. */
+  const audited = async (kind: string) => (await recordsOf(store)).filter((record) => record.kind === kind);
   /** Asks as a host does; what is allowed is released. */
   const decide = async (request: Partial<GateRequest> = {}): Promise<GateDecision> => {
     const decision = await room.gate.authorize({
@@ -77,5 +82,5 @@ export async function openGate(policy: string) {
     room.close();
     rmSync(directory, { recursive: true, force: true });
   };
-  return { room, store, clock, heard, decide, ask, announce, close };
+  return { room, store, clock, heard, decide, ask, announce, audited, close };
 }
