@@ -38,7 +38,7 @@ export const IDLE_AFTER_MS = 5000;
 export const SILENCE_MS = 120_000;
 
 /** A minion's ZMTP heartbeats: a dead master is noticed within interval plus timeout. */
-export const HEARTBEAT_INTERVAL_MS = 2000;
+export const HEARTBEAT_INTERVAL_MS = 3000;
 export const HEARTBEAT_TIMEOUT_MS = 4000;
 
 /** A published job whose time differs by more from the minion's clock is not believed; it is asked for instead. */

@@ -17,9 +17,9 @@ export const DEADLINES = {
   session: 20,
   /** For one message, from its first byte to its last. */
   message: 120,
-  /** Without a byte: asked whether it is there, and given up. */
-  silent: 4,
-  dead: 6,
+  /** Without a byte, where a minion's heartbeats come every 3 s: asked whether it is there, and given up. */
+  silent: 5,
+  dead: 7,
   /** Without taking anything of what waits for it. */
   stuck: 20,
   /** For the other side to close, too. */

@@ -18,6 +18,8 @@ const MAX_CONTEXT_BYTES = 16;
 /** Asks whether the peer is there: no time to live, no context (ZMTP 3.1, ZeroMQ RFC 37). */
 export const PING: Buffer = encodeCommand("PING", Buffer.alloc(TTL_BYTES));
 
+const PONG = encodeCommand("PONG", Buffer.alloc(0));
+
 /**
  * What a DEALER says on its connection, from its first byte: greeting, READY, then messages of one part and heartbeats. Knows
  * nothing of sockets or time. Whatever else comes is a fault, and the peer is to be cut off.
@@ -82,7 +84,7 @@ export class ZmtpPeer {
     if (startsWith(command, PONG_NAME)) return command.length <= PONG_NAME.length + MAX_CONTEXT_BYTES || this.#refuse();
     const context = command.length - PING_NAME.length - TTL_BYTES;
     if (!startsWith(command, PING_NAME) || context < 0 || context > MAX_CONTEXT_BYTES) return this.#refuse();
-    this.#events.answer(encodeCommand("PONG", command.subarray(PING_NAME.length + TTL_BYTES)));
+    this.#events.answer(context === 0 ? PONG : encodeCommand("PONG", command.subarray(-context)));
     return true;
   }
 

@@ -124,7 +124,7 @@ test("a known peer that begins a message and drips it is cut off too", async () 
   expect(cutOff).toEqual([["too-slow", "127.0.0.1"]]);
 });
 
-test("a dead peer is asked after four silent seconds and given up after six; a live one answers and stays", async () => {
+test("a dead peer is asked after five silent seconds and given up after seven; a live one answers and stays", async () => {
   const { router, clock, gone, cutOff, withSession } = await listen();
   const dead = await withSession();
   const live = await withSession();
