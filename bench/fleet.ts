@@ -72,7 +72,6 @@ export function cpuSeconds(pid: number): number {
 export class BenchFleet {
   readonly directory = mkdtempSync(join(tmpdir(), "latchkey-bench-"));
   readonly socket = join(this.directory, "master.sock");
-  publishPort = 0;
   returnPort = 0;
   readonly #children = new Set<ChildProcess>();
 
@@ -105,13 +104,11 @@ export class BenchFleet {
   /** Starts the master; resolves with its process and the milliseconds until its control socket was there. */
   async startMaster(extra: Readonly<Record<string, unknown>> = {}): Promise<{ child: ChildProcess; ms: number }> {
     if (this.returnPort === 0) {
-      this.publishPort = await freePort();
       this.returnPort = await freePort();
     }
     this.prepare();
     const config = {
       interface: "127.0.0.1",
-      publish_port: this.publishPort,
       ret_port: this.returnPort,
       file_roots: { base: [join(this.directory, "states")] },
       pillar_roots: { base: [join(this.directory, "pillar")] },
@@ -139,7 +136,6 @@ export class BenchFleet {
     const config = {
       master: "127.0.0.1",
       master_port: this.returnPort,
-      publish_port: this.publishPort,
       id,
       state_dir: join(home, "state"),
       run_dir: join(home, "run"),

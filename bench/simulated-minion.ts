@@ -9,7 +9,6 @@ import { connectMaster } from "../src/wire/minion-connection.ts";
 
 /** Where a bench's master listens. */
 export interface MasterPorts {
-  readonly publishPort: number;
   readonly returnPort: number;
 }
 

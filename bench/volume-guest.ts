@@ -29,7 +29,6 @@ const fleet = new Fleet({
   masterDirectory: join(directory, "master"),
   minionDirectory: join(directory, "minion"),
   runDirectory: join(directory, "run"),
-  publishPort: 14_505,
   returnPort: 14_506,
 });
 

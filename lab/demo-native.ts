@@ -27,7 +27,7 @@ import { makeScratch } from "./scratch.ts";
 import { waitUntil } from "./wait-until.ts";
 
 const LOOPBACK = "127.0.0.1";
-const PORTS = { publish_port: 45_505, ret_port: 45_506 } as const;
+const PORTS = { ret_port: 45_506 } as const;
 const DISK_BYTES = 256 << 20;
 
 /** What this demo makes on the machine, every name its own: nothing of the machine's is touched. */
@@ -143,7 +143,6 @@ async function startMinion(place: Place, master: LabMaster): Promise<ChildProces
     id: group,
     master: LOOPBACK,
     master_port: PORTS.ret_port,
-    publish_port: PORTS.publish_port,
     master_finger: fingerprint,
     startup_states: "highstate",
     state_dir: join(directory, "minion"),

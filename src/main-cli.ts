@@ -14,7 +14,7 @@ async function runMaster(
 ): Promise<number> {
   const { startMaster } = await import("./master/daemon.ts");
   const { fingerprint, ports, stopped } = await startMaster({ configPath, signal, passphrase });
-  console.log(`master fingerprint ${fingerprint}, listening on ports ${ports.publish} and ${ports.return}`);
+  console.log(`master fingerprint ${fingerprint}, listening on port ${ports.return}`);
   // Node itself keeps what it compiled at an orderly end only
   flushCompileCache();
   await stopped;

@@ -212,7 +212,7 @@ export async function changeRevocation(request: RevocationRequest, context: Cont
   const what = request.path === null ? "every secret" : `"${sanitiseLine(request.path)}"`;
   const id = sanitiseLine(request.id);
   if (request.action === "revoke") {
-    context.terminal.print(`revoked ${what} of ${id}: its sessions are cut, the fleet key is replaced\n`);
+    context.terminal.print(`revoked ${what} of ${id}: its sessions are cut\n`);
     if (about === "host-unknown") context.terminal.warn(`no accepted minion is named "${id}": is it mistyped?\n`);
     if (about === "secret-unknown")
       context.terminal.warn(`the pillar of ${id} does not name ${what}: is it mistyped?\n`);

@@ -40,7 +40,7 @@ export async function showStatus(format: OutputFormat, context: Context): Promis
   terminal.print(
     [
       `master ${sanitiseLine(status.version)}, up ${ageText(now - status.startedAt)},`,
-      `ports ${status.publishPort} and ${status.returnPort}, fingerprint ${sanitiseLine(status.fingerprint)}\n`,
+      `port ${status.returnPort}, fingerprint ${sanitiseLine(status.fingerprint)}\n`,
     ].join(" "),
   );
   if (status.audit.failing) {

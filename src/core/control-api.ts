@@ -77,7 +77,6 @@ export interface MasterStatus {
   readonly version: string;
   readonly fingerprint: string;
   readonly startedAt: number;
-  readonly publishPort: number;
   readonly returnPort: number;
   /** Frames dropped since start, by reason. */
   readonly drops: Readonly<Record<string, number>>;

@@ -16,11 +16,12 @@ const roots = z.strictObject({ base: z.array(absolute).min(1) });
 
 /** The master's configuration; Salt's names where Salt has one. Every key has a default. */
 export const masterConfigSchema = z.strictObject({
-  /** Address to listen on, for both ports. */
+  /** Address to listen on. */
   interface: z.union([z.ipv4(), z.ipv6()]).default("0.0.0.0"),
   /** 0 takes any free port. */
-  publish_port: port.default(4505),
   ret_port: port.default(4506),
+  /** Of no use any more: jobs go out on the sessions. */
+  publish_port: port.optional(),
   file_roots: roots.default({ base: ["/srv/latchkey/states"] }),
   pillar_roots: roots.default({ base: ["/srv/latchkey/pillar"] }),
   /** Accept every new key as it comes: for labs. */

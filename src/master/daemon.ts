@@ -11,6 +11,7 @@ import { notifyService } from "../core/sd-notify.ts";
 import { VERSION } from "../core/version.ts";
 import { type FileRoots, openRoots } from "../sls/file-roots.ts";
 import type { MasterEndpoint, MasterEndpointOptions } from "../wire/endpoints.ts";
+import { signJob } from "../wire/job-envelope.ts";
 import { listenMaster } from "../wire/master-endpoint.ts";
 import type { AskPassphrase } from "./age-identity-file.ts";
 import { backUp } from "./backup.ts";
@@ -74,13 +75,15 @@ export interface MasterOptions {
 /** A master that runs. */
 export interface RunningMaster {
   readonly fingerprint: string;
-  readonly ports: { readonly publish: number; readonly return: number };
+  readonly ports: { readonly return: number };
   readonly socket: string;
   /** Resolves when it has stopped. */
   readonly stopped: Promise<void>;
 }
 
 const HOUR_MS = 3_600_000;
+const UNUSED_PUBLISH_PORT =
+  "publish_port is of no use any more: jobs go out on the sessions at ret_port; take it out of the configuration";
 /** Heartbeats that an agent may miss before its session is closed. */
 const MISSED_HEARTBEATS = 3;
 
@@ -141,8 +144,9 @@ export async function startMaster({
       await close();
     })();
     const { fingerprint } = identity;
+    if (config.publish_port !== undefined) log.warn(UNUSED_PUBLISH_PORT);
     log.info({ fingerprint, ...running.ports, socket: config.socket, curves }, "ready");
-    await notifyService({ ready: true, status: `serving on ports ${config.publish_port} and ${config.ret_port}` });
+    await notifyService({ ready: true, status: `serving on port ${config.ret_port}` });
     return { ...running, fingerprint, socket: config.socket, stopped };
   } catch (error) {
     log.error({ err: errorMessage(error) }, "cannot start");
@@ -188,7 +192,6 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
     maxPending: config.max_pending_keys,
     cut: async (ids) => {
       for (const id of ids) endpoint().disconnect(id);
-      await endpoint().rotateFleetKey();
     },
     mayDelete: async (ids, force) => guard.settle(guard.orphaned(ids), { what: "keys delete", force }),
     forget: async (id) => hosts.forget(id),
@@ -203,7 +206,7 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
     returns,
     events,
     log,
-    endpoint,
+    sign: (job) => signJob(job, identity.sign),
     acceptedIds,
     keepMs,
     heartbeatMs,
@@ -296,7 +299,6 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
     files,
     ...operations.requests,
     events,
-    endpoint,
     compilePillar: compile,
     log,
     heartbeatMs,
@@ -306,7 +308,6 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
   const wire = await listen({
     identity,
     interface: config.interface,
-    publishPort: config.publish_port,
     returnPort: config.ret_port,
     handlers: pacedHandlers(minionHandlers(rooms), clock),
     clock,
@@ -343,7 +344,6 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
         version: VERSION,
         fingerprint: identity.fingerprint,
         startedAt,
-        publishPort: wire.publishPort,
         returnPort: wire.returnPort,
         drops: wire.drops(),
         audit: { seq: audit.head.seq, failing: audit.trouble ?? null },
@@ -382,7 +382,7 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
     () => jobs.close(),
   );
   operations.campaigns.begin();
-  return { ports: { publish: wire.publishPort, return: wire.returnPort } };
+  return { ports: { return: wire.returnPort } };
 }
 
 function openState(config: MasterConfig, overrides: MasterOverrides): Store {

@@ -25,7 +25,7 @@ export interface EnrolmentOptions {
   /** Most keys that may wait; default 1,000, at most a tenth of them from one address. */
   readonly maxPending?: number;
   readonly clock?: Clock;
-  /** Ends what an id may no longer do: its live sessions, and the fleet key it knows. Whether or not the change is durable. */
+  /** Ends what an id may no longer do: its live sessions. Whether or not the change is durable. */
   readonly cut: (ids: readonly string[]) => Promise<void>;
   /** Refuses, by throwing, that the keys of these hosts are deleted. */
   readonly mayDelete?: (ids: readonly string[], force: boolean) => Promise<void>;

@@ -2,7 +2,7 @@ import { AuthError, ConfigError, errorMessage } from "../core/errors.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { Logger } from "../core/log.ts";
 import { VERSION } from "../core/version.ts";
-import type { MasterEndpoint, MasterHandlers, PeerSession } from "../wire/endpoints.ts";
+import type { MasterHandlers, PeerSession } from "../wire/endpoints.ts";
 import type { Method, Request, Response } from "../wire/messages.ts";
 import type { AuditLog } from "./audit/audit-log.ts";
 import type { Witnesses } from "./audit/witnesses.ts";
@@ -43,7 +43,6 @@ export interface RequestRooms {
   readonly headers: HeaderRequests;
   readonly rotations: Pick<Rotations, "step" | "work">;
   readonly events: EventBus;
-  readonly endpoint: () => Pick<MasterEndpoint, "fleetKey">;
   readonly compilePillar: (id: string, grains: JsonObject) => Promise<JsonObject>;
   readonly log: Pick<Logger, "warn">;
   readonly heartbeatMs: number;
@@ -105,8 +104,8 @@ function requestHandlers(rooms: RequestRooms): Handlers {
         rooms.liveness.heard(id);
         events.emit(`session/up/${id}`, { id, address, version: body.version, bootId: body.bootId });
       }
-      const { fleetKey } = rooms.endpoint();
-      return { version: VERSION, now: rooms.now(), seq: jobs.seq, heartbeatMs: rooms.heartbeatMs, fleetKey };
+      const seq = body.role === "agent" ? jobs.awaited(id) : 0;
+      return { version: VERSION, now: rooms.now(), seq, heartbeatMs: rooms.heartbeatMs };
     },
     heartbeat: async (session, body) => {
       await rooms.heartbeats.prove(session, body);
@@ -115,7 +114,7 @@ function requestHandlers(rooms: RequestRooms): Handlers {
       jobs.heartbeat(session.minionId, body);
       if (body.witness) await rooms.witnesses.heard(session.minionId, body.witness);
       const { checkpoint } = rooms.audit;
-      return { seq: jobs.seq, ...(checkpoint === undefined ? {} : { checkpoint }) };
+      return { seq: jobs.awaited(session.minionId), ...(checkpoint === undefined ? {} : { checkpoint }) };
     },
     "jobs.since": async (session, { lastSeq }) => jobs.since(session.minionId, lastSeq),
     "job.ack": async (session, body) => {

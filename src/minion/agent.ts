@@ -72,6 +72,7 @@ export async function startMinion({ configPath, signal, host = createHost(), rea
   const clock = systemClock;
   const random = Math.random;
   log.info({ id: config.id, fingerprint: identity.fingerprint }, `minion "${config.id}" starts`);
+  for (const name of config.unused) log.warn(`"${name}" means nothing any more: take it out of the configuration`);
 
   const stopJobs = new AbortController();
   let grains: JsonObject = firstGrains;

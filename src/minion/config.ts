@@ -22,8 +22,8 @@ const oneOrMore = z.union([z.string(), z.array(z.string()).min(1)]);
 /** What a configuration file may hold; `parseMinionConfig` makes a MinionConfig of it. */
 export const minionFileSchema = z.strictObject({
   master: oneOrMore.default("salt").describe("Master's address, or a list tried in order; `host` or `host:port`."),
-  master_port: port.default(4506).describe("Port of the master's request channel."),
-  publish_port: port.default(4505).describe("Port of the master's publish channel."),
+  master_port: port.default(4506).describe("Port of the master."),
+  publish_port: port.optional().describe("Of no use any more: jobs come on the session."),
   id: z.string().optional().describe("Minion id; the host name when not given."),
   master_finger: oneOrMore.optional().describe("Fingerprint of the master, or a list; any other master is refused."),
   trust_on_first_use: z.boolean().optional().describe("Pin the first master that answers; only without master_finger."),
@@ -65,6 +65,8 @@ export interface MinionConfig {
   /** 0 for never. */
   readonly volumeCheckIntervalMs: number;
   readonly logLevel: string;
+  /** Settings in the file that mean nothing any more. */
+  readonly unused: readonly string[];
   readonly grains: Readonly<Record<string, Json>>;
 }
 
@@ -100,9 +102,8 @@ export function parseMinionConfig(text: string, file: string, id?: string): Mini
       throw at(document.lineOf(value, key), thrown.message);
     }
   };
-  const ports = { publishPort: settings.publish_port, returnPort: settings.master_port };
   const [first, ...others] = located("master", () =>
-    listOf(settings.master).map((entry) => parseMasterAddress(entry, ports)),
+    listOf(settings.master).map((entry) => parseMasterAddress(entry, settings.master_port)),
   );
   if (first === undefined) throw at(document.lineOf(value, "master"), '"master" is empty');
   const fingers = settings.master_finger === undefined ? [] : listOf(settings.master_finger);
@@ -130,6 +131,7 @@ export function parseMinionConfig(text: string, file: string, id?: string): Mini
     runDir: settings.run_dir,
     volumeCheckIntervalMs: settings.volume_check_interval * 1000,
     logLevel: settings.log_level,
+    unused: settings.publish_port === undefined ? [] : ["publish_port"],
     grains: settings.grains,
   };
 }

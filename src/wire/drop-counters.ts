@@ -23,10 +23,6 @@ export type DropReason =
   | "bad-message"
   /** A job without the master's signature. */
   | "bad-signature"
-  /** A job published under a fleet key that is not (or no longer) ours. */
-  | "unknown-fleet-key"
-  /** A published job from outside the clock window. */
-  | "stale"
   /** A connection that was not let in or had to make room, or that was cut off, and why. */
   | CutOff
   /** An answer that could not be delivered: its reader is too slow or gone. */

@@ -16,7 +16,7 @@ export interface PeerSession {
   readonly address: string;
   readonly handshakeHash: Uint8Array;
   readonly openedAt: number;
-  /** Sends a notice; false when the transport knows that the peer is gone. */
+  /** Sends a notice, a large one until it has left this machine's memory; false when the transport knows that the peer is gone. */
   notify(notice: Notice): Promise<boolean>;
   /** Ends the session at once, with a `close` notice if it can be sent. */
   close(): void;
@@ -47,8 +47,6 @@ export interface MasterEndpointOptions {
   /** Address to bind, `0.0.0.0` for all. */
   readonly interface: string;
   /** 0 for any free port. */
-  readonly publishPort: number;
-  /** 0 for any free port. */
   readonly returnPort: number;
   readonly handlers: MasterHandlers;
   readonly clock: Clock;
@@ -68,20 +66,14 @@ export interface ConnectionCounts {
   readonly most: number;
 }
 
-/** The master's two sockets, bound. */
+/** The master's socket, bound. */
 export interface MasterEndpoint {
-  readonly publishPort: number;
   readonly returnPort: number;
-  /** Signs, numbers and encrypts the job, publishes it, and returns the signed envelope to keep for `jobs.since`. */
-  publish(job: Job): Promise<Uint8Array>;
-  /** Makes a new fleet key and hands it to every live session. */
-  rotateFleetKey(): Promise<void>;
-  readonly fleetKey: { readonly id: number; readonly key: Uint8Array };
   /** Live sessions, several of one minion id among them (an agent and one-off calls). */
   sessions(): Iterable<PeerSession>;
   /**
    * Ends every session of a minion id at once, and every handshake of it that has not become one: call it when the handlers
-   * admit it no more, then `rotateFleetKey`.
+   * admit it no more.
    */
   disconnect(minionId: string): void;
   drops(): DropCounters;
@@ -100,7 +92,6 @@ export type ConnectionState =
 /** One master of a minion's list. */
 export interface MasterAddress {
   readonly host: string;
-  readonly publishPort: number;
   readonly returnPort: number;
 }
 
@@ -170,11 +161,11 @@ export interface MasterConnection {
 /** What the minion's rooms plug into the wire. */
 export interface MinionHandlers {
   /**
-   * After each new session: sends `hello`. The connection takes fleet key and job position out of the answers to `hello`
-   * and `heartbeat` itself, and fetches jobs that were missed.
+   * After each new session: sends `hello`. The connection reads from the answers to `hello` and `heartbeat` itself whether jobs
+   * were missed, and fetches them.
    */
   connected(): Promise<void>;
   stateChanged(state: ConnectionState): void;
-  /** A job: decrypted, signature proven, numbered later than all before (I7); the wire has not looked at its target. */
+  /** A job: signature proven, numbered later than all before (I7); the wire has not looked at its target. */
   job(job: Job): void;
 }

@@ -9,7 +9,6 @@ export const KIND = {
   ik1: 0x04,
   ik2: 0x05,
   data: 0x10,
-  job: 0x20,
   hint: 0x7f,
 } as const;
 

@@ -1,10 +1,8 @@
-import type { Clock } from "../core/clock.ts";
 import { ProtocolError } from "../core/errors.ts";
 import type { PublicIdentity } from "../core/identity.ts";
 import type { Drops } from "./drop-counters.ts";
 import type { JobPosition } from "./endpoints.ts";
 import { openJob } from "./job-envelope.ts";
-import { CLOCK_WINDOW_MS } from "./limits.ts";
 import type { Job } from "./messages.ts";
 
 /** The session that jobs are fetched on, and the master that must have signed them. */
@@ -15,14 +13,12 @@ export interface JobSource {
 
 export interface JobInboxOptions {
   readonly position: JobPosition;
-  readonly clock: Clock;
   readonly drops: Drops;
   readonly deliver: (job: Job) => void;
   readonly report: (message: string, error: unknown) => void;
 }
 
 const MAX_WAITING = 1000;
-const HINT_INTERVAL_MS = 1000;
 
 /** A master's sequence: each master has one of its own. */
 interface Place {
@@ -31,9 +27,9 @@ interface Place {
 }
 
 /**
- * Hands out each job once, in order (I7), wherever it came from: signed by the session's master, numbered above all of that
- * master before, its number on disk before it is handed out. Where numbers are missing it asks the master for what was
- * meant for us.
+ * Hands out each job once, in order (I7): signed by the session's master, numbered above all of that master before, its number on
+ * disk before it is handed out. A minion gets only what is meant for it, so most numbers never come: each job says which one
+ * must have been taken before, and where we have not come so far, the master is asked.
  */
 export class JobInbox {
   readonly #options: JobInboxOptions;
@@ -43,7 +39,6 @@ export class JobInbox {
   #place: Place | undefined;
   #tail: Promise<void> = Promise.resolve();
   #waiting = 0;
-  #hintedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: JobInboxOptions) {
     this.#options = options;
@@ -55,33 +50,15 @@ export class JobInbox {
     this.#place = source && this.#placeOf(source.master);
   }
 
-  /** A published envelope: anyone with the fleet key may have sent it, at any time. */
-  published(envelope: Uint8Array): void {
+  /** An envelope that the master sent on the session; before it comes what has a number up to `after`. */
+  noticed(envelope: Uint8Array, after: number): void {
     const job = this.#open(envelope);
-    if (!job) return;
-    // a wrong clock on our side must not lose jobs: what looks stale is asked for on the session
-    const stale = Math.abs(this.#options.clock.now() - job.issuedAt) > CLOCK_WINDOW_MS;
-    if (stale) this.#options.drops.add("stale");
-    this.#enqueue((place) => this.#take(place, job, !stale));
+    if (job) this.#enqueue((place) => this.#take(place, job, after));
   }
 
-  /** An envelope that the master sent on the session itself. */
-  noticed(envelope: Uint8Array): void {
-    const job = this.#open(envelope);
-    if (job) this.#enqueue((place) => this.#take(place, job, true));
-  }
-
-  /** The master says on the session that its sequence stands at `seq`. */
+  /** The master says on the session that we still have to take a job with number `seq`. */
   latest(seq: number): void {
     if (this.#place && seq > this.#place.lastSeq) this.#enqueue((place) => this.#fetchUpTo(place, seq));
-  }
-
-  /** Something may have been missed; asks at most once a second. */
-  hint(): void {
-    const now = this.#options.clock.monotonicMs();
-    if (now - this.#hintedAt < HINT_INTERVAL_MS) return;
-    this.#hintedAt = now;
-    this.#enqueue((place) => this.#fetch(place));
   }
 
   #placeOf(master: PublicIdentity): Place {
@@ -126,14 +103,19 @@ export class JobInbox {
     this.#waiting -= 1;
   }
 
-  async #take(place: Place, job: Job, believed: boolean): Promise<void> {
+  async #take(place: Place, job: Job, after: number): Promise<void> {
     if (job.seq <= place.lastSeq) this.#options.drops.add("replayed");
-    else if (believed && job.seq === place.lastSeq + 1) await this.#deliver(place, job);
+    else if (after <= place.lastSeq) await this.#deliver(place, job);
     else await this.#fetchUpTo(place, job.seq);
   }
 
+  /** An answer may hold less than all: the master's frames are bounded. */
   async #fetchUpTo(place: Place, seq: number): Promise<void> {
-    if (seq > place.lastSeq) await this.#fetch(place);
+    let before = -1;
+    while (seq > place.lastSeq && place.lastSeq > before && this.#place === place) {
+      before = place.lastSeq;
+      await this.#fetch(place);
+    }
   }
 
   async #fetch(place: Place): Promise<void> {

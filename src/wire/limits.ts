@@ -1,7 +1,7 @@
 /** The one protocol version spoken; part of every frame and of the handshake's prologue. */
 export const PROTOCOL_VERSION = 1;
 
-/** Most bytes of one frame on either channel; a peer that sends more is cut off. */
+/** Most bytes of one frame; a peer that sends more is cut off. */
 export const MAX_FRAME_BYTES = 8 * 1024 * 1024;
 
 /**
@@ -41,5 +41,14 @@ export const SILENCE_MS = 120_000;
 export const HEARTBEAT_INTERVAL_MS = 3000;
 export const HEARTBEAT_TIMEOUT_MS = 4000;
 
-/** A published job whose time differs by more from the minion's clock is not believed; it is asked for instead. */
-export const CLOCK_WINDOW_MS = 5 * 60_000;
+/** Most bytes of a job's envelope: it goes out in one frame. */
+export const MAX_JOB_BYTES = MAX_FRAME_BYTES - 64 * 1024;
+
+/** Bytes of a job that are sealed for hosts at once, at most; more wait until the transport has taken some. */
+export const FAN_OUT_BYTES = 16 * 1024 * 1024;
+
+/** Hosts that get a small job before all else has its turn. */
+export const FAN_OUT_BATCH = 64;
+
+/** How long the hosts behind wait for one that takes nothing. */
+export const FAN_OUT_PATIENCE_MS = 1000;

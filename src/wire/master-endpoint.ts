@@ -1,13 +1,11 @@
 import { Drops } from "./drop-counters.ts";
 import type { MasterEndpoint, MasterEndpointOptions, PeerSession } from "./endpoints.ts";
-import { FleetPublisher } from "./fleet-publisher.ts";
 import { decodeFrame, encodeHint, type Frame } from "./frames.ts";
 import { type Admitted, HandshakeDesk } from "./handshake-desk.ts";
 import { SILENCE_MS } from "./limits.ts";
 import { LiveSession, type SessionHost } from "./live-session.ts";
 import { LiveSessions } from "./live-sessions.ts";
 import { RequestBudget } from "./request-budget.ts";
-import { batchTransport, bindPublisher } from "./sockets.ts";
 import { LimitAlarms } from "./limit-alarms.ts";
 import type { CutOff } from "./zmtp/cut-off.ts";
 import { boundsFor, descriptorLimit } from "./zmtp/descriptors.ts";
@@ -18,37 +16,18 @@ const SWEEP_MS = 1000;
 /** Frames up to here wait in their queue; of larger ones the sender hears when they have left. */
 const SMALL_FRAME_BYTES = 4096;
 
-/** Binds the master's two sockets. Throws TransportError `cannot-bind`. */
+/** Binds the master's socket. Throws TransportError `cannot-bind`. */
 export async function listenMaster(options: MasterEndpointOptions): Promise<MasterEndpoint> {
-  batchTransport();
-  const publisher = new FleetPublisher(
-    await bindPublisher(options.interface, options.publishPort),
-    options.identity.sign,
-  );
   const desk = new RequestDesk(options);
-  try {
-    const bounds = boundsFor(descriptorLimit());
-    const router = await bindRouter(options.interface, options.returnPort, desk, { clock: options.clock, bounds });
-    desk.start(router);
-    return endpoint(desk, publisher, router);
-  } catch (error) {
-    publisher.close();
-    throw error;
-  }
+  const bounds = boundsFor(descriptorLimit());
+  const router = await bindRouter(options.interface, options.returnPort, desk, { clock: options.clock, bounds });
+  desk.start(router);
+  return endpoint(desk, router);
 }
 
-function endpoint(desk: RequestDesk, publisher: FleetPublisher, router: RouterPort): MasterEndpoint {
+function endpoint(desk: RequestDesk, router: RouterPort): MasterEndpoint {
   return {
-    publishPort: publisher.port,
     returnPort: router.port,
-    publish: (job) => publisher.publish(job),
-    rotateFleetKey: async () => {
-      const fleetKey = publisher.rotate();
-      await Promise.all([...desk.sessions()].map((session) => session.notify({ kind: "fleet-key", ...fleetKey })));
-    },
-    get fleetKey() {
-      return publisher.fleetKey;
-    },
     sessions: () => desk.sessions(),
     disconnect: (minionId) => {
       desk.disconnect(minionId);
@@ -57,7 +36,6 @@ function endpoint(desk: RequestDesk, publisher: FleetPublisher, router: RouterPo
     connections: () => router.connections(),
     close: async () => {
       await desk.close();
-      publisher.close();
       await router.close();
     },
   };

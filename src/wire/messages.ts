@@ -24,7 +24,7 @@ const word = z.string().min(1).max(200);
 /** Most bytes of one file chunk. */
 export const FILE_CHUNK_BYTES = 256 * 1024;
 
-/** A job as it is published (inside the signed envelope): what to run, and who is meant. Jobs never carry secrets. */
+/** A job as it goes out (inside the signed envelope): what to run, and who is meant. Jobs never carry secrets. */
 export const jobSchema = z.strictObject({
   jid,
   /** Position in the master's sequence of jobs; strictly increasing. */
@@ -55,9 +55,9 @@ export const methods = {
     response: z.strictObject({
       version: word,
       now: z.number().int(),
+      /** Highest number of a job that this minion still has to take, 0 for none. */
       seq: z.number().int().nonnegative(),
       heartbeatMs: z.number().int().positive(),
-      fleetKey: z.strictObject({ id: z.number().int().nonnegative(), key: bytesOf(32) }),
     }),
   },
   /** Says that the minion is there: each one is signed by its identity, over handshake hash, counter, lastSeq, bootId. */
@@ -73,12 +73,16 @@ export const methods = {
       witness: z.strictObject({ seq: z.number().int().positive(), hash: sha256 }).optional(),
     }),
     response: z.strictObject({
+      /** As in the answer to `hello`. */
       seq: z.number().int().nonnegative(),
       /** The master's newest signed checkpoint of its audit log, for the minion to keep. */
       checkpoint: checkpointSchema.optional(),
     }),
   },
-  /** Jobs after `lastSeq` that are meant for this minion and still wanted: missed publications. Signed envelopes. */
+  /**
+   * Jobs after `lastSeq` that are meant for this minion and still wanted, as signed envelopes in order; up to `seq` there are
+   * no others.
+   */
   "jobs.since": {
     request: z.strictObject({ lastSeq: z.number().int().nonnegative() }),
     response: z.strictObject({ envelopes: z.array(bytes), seq: z.number().int().nonnegative() }),
@@ -238,9 +242,11 @@ export type Response<M extends Method> = z.infer<(typeof methods)[M]["response"]
 export const noticeSchema = z.discriminatedUnion("kind", [
   /** Only asks the transport whether the peer is there. */
   z.strictObject({ kind: z.literal("probe") }),
-  /** A job once more, for a minion that missed the publication; the same signed envelope. */
-  z.strictObject({ kind: z.literal("job"), envelope: bytes }),
-  z.strictObject({ kind: z.literal("fleet-key"), id: z.number().int().nonnegative(), key: bytesOf(32) }),
+  /**
+   * A job, as a signed envelope. `after` is the highest number of an earlier one that this minion may still have to take, 0 for
+   * none: who has not come so far asks `jobs.since`.
+   */
+  z.strictObject({ kind: z.literal("job"), envelope: bytes, after: z.number().int().nonnegative() }),
   /** A lease that was held may be asked for again now: somebody approved or denied it. Says nothing of which. */
   z.strictObject({ kind: z.literal("lease-retry") }),
   /** The session ends now: key rejected or deleted, or the master stops. */

@@ -55,7 +55,7 @@ class Connection implements MasterConnection {
     this.#state = { kind: "connecting", address: nameOf(options.masters[0]), attempt: 1 };
     this.#ready.promise.catch(() => {});
     const deliver = handlers.job.bind(handlers);
-    this.#inbox = jobs && new JobInbox({ position: jobs, clock, drops: this.#drops, deliver, report });
+    this.#inbox = jobs && new JobInbox({ position: jobs, drops: this.#drops, deliver, report });
   }
 
   start(): void {
@@ -178,7 +178,7 @@ class Connection implements MasterConnection {
       clock,
       drops: this.#drops,
       live: (live) => {
-        this.#begin(at, address, live);
+        this.#begin(address, live);
       },
       packet: (packet) => {
         this.#session?.receive(packet);
@@ -211,10 +211,9 @@ class Connection implements MasterConnection {
     return end;
   }
 
-  #begin(at: MasterAddress, address: MasterAddress, live: LiveLink): void {
+  #begin(address: MasterAddress, live: LiveLink): void {
     const { clock } = this.#options;
     const session = new MinionSession({
-      address: at,
       live,
       clock,
       drops: this.#drops,

@@ -2,52 +2,34 @@ import type { Clock } from "../core/clock.ts";
 import { ProtocolError } from "../core/errors.ts";
 import type { PublicIdentity } from "../core/identity.ts";
 import type { Drops } from "./drop-counters.ts";
-import type { MasterAddress } from "./endpoints.ts";
-import { type FleetKey, openPublished } from "./fleet-cipher.ts";
 import type { JobInbox } from "./job-inbox.ts";
 import type { Method, Notice, Request, Response } from "./messages.ts";
 import type { LiveLink } from "./minion-link.ts";
 import { encodeRequest, type MasterPacket } from "./packets.ts";
 import { PendingRequests } from "./pending-requests.ts";
-import { connectSubscriber } from "./sockets.ts";
 
 export interface MinionSessionOptions {
-  readonly address: MasterAddress;
   readonly live: LiveLink;
   readonly clock: Clock;
   readonly drops: Drops;
-  /** undefined: takes no jobs, and does not subscribe. */
+  /** undefined: takes no jobs. */
   readonly inbox: JobInbox | undefined;
   /** The master says that a held lease may be asked for again. */
   readonly leaseRetry: () => void;
 }
 
-/** A live session at the minion: requests and their answers, notices, and what is published meanwhile. */
+/** A live session at the minion: requests and their answers, and notices. */
 export class MinionSession {
   readonly #options: MinionSessionOptions;
   readonly #pending: PendingRequests;
-  readonly #subscriber: { close(): void } | undefined;
-  #fleetKey: FleetKey | undefined;
-  #greeted = false;
 
   constructor(options: MinionSessionOptions) {
-    const { address, live, clock, inbox } = options;
+    const { live, clock, inbox } = options;
     this.#options = options;
     this.#pending = new PendingRequests(clock);
-    if (!inbox) return;
-    inbox.attach({
+    inbox?.attach({
       master: live.master,
       fetch: (lastSeq) => this.request("jobs.since", { lastSeq }, FETCH_TIMEOUT_MS),
-    });
-    this.#subscriber = connectSubscriber(address.host, address.publishPort, {
-      frame: (frame) => {
-        this.#published(frame);
-      },
-      up: () => {
-        // whatever was published before the subscription stood is found out now
-        if (this.#greeted) inbox.hint();
-      },
-      down: () => {},
     });
   }
 
@@ -90,16 +72,8 @@ export class MinionSession {
 
   /** The session is over. */
   end(reason: string): void {
-    this.#subscriber?.close();
     this.#options.inbox?.attach(undefined);
     this.#pending.end(reason);
-    this.#takeFleetKey(undefined);
-  }
-
-  /** The one before is overwritten: nothing is opened with it any more. */
-  #takeFleetKey(next: FleetKey | undefined): void {
-    this.#fleetKey?.key.fill(0);
-    this.#fleetKey = next;
   }
 
   #notice(notice: Notice): void {
@@ -107,11 +81,7 @@ export class MinionSession {
       case "probe":
         return;
       case "job":
-        this.#options.inbox?.noticed(notice.envelope);
-        return;
-      case "fleet-key":
-        this.#takeFleetKey({ id: notice.id, key: Buffer.from(notice.key) });
-        notice.key.fill(0);
+        this.#options.inbox?.noticed(notice.envelope, notice.after);
         return;
       case "lease-retry":
         this.#options.leaseRetry();
@@ -123,23 +93,7 @@ export class MinionSession {
 
   #learn(method: Method, response: Response<Method>): void {
     if ((method === "hello" || method === "heartbeat") && "seq" in response) {
-      if ("fleetKey" in response) {
-        const { id, key } = response.fleetKey;
-        this.#takeFleetKey({ id, key: Buffer.from(key) });
-        key.fill(0);
-        this.#greeted = true;
-      }
       this.#options.inbox?.latest(response.seq);
-    }
-  }
-
-  #published(frame: Buffer | undefined): void {
-    const { inbox, drops } = this.#options;
-    const envelope = frame ? openPublished(frame, this.#fleetKey) : "garbage";
-    if (typeof envelope !== "string") inbox?.published(envelope);
-    else {
-      drops.add(envelope);
-      if (envelope === "unknown-fleet-key" && this.#greeted) inbox?.hint();
     }
   }
 }

@@ -18,7 +18,6 @@ function passAlong<M extends Method>(method: M, request: Request<M>, response: R
 export function rehearseMessages(): void {
   decodeFrame(Buffer.from(encodeOpening("ik1", ID, new Uint8Array(128))));
   const hello = { version: VERSION, bootId: ID, role: "agent", grains: { id: ID, cpus: 2 }, lastSeq: 0 } as const;
-  const fleetKey = { id: 1, key: new Uint8Array(32) };
-  passAlong("hello", hello, { version: VERSION, now: 0, seq: 0, heartbeatMs: 1, fleetKey });
+  passAlong("hello", hello, { version: VERSION, now: 0, seq: 0, heartbeatMs: 1 });
   passAlong("pillar", {}, { pillar: { id: ID, list: [1, "two", null] } });
 }

@@ -1,4 +1,4 @@
-import { context, Dealer, type EventType, Publisher, type Socket, Subscriber } from "zeromq";
+import { Dealer, type EventType, type Socket } from "zeromq";
 import { TransportError } from "../core/errors.ts";
 import { HEARTBEAT_INTERVAL_MS, HEARTBEAT_TIMEOUT_MS, MAX_FRAME_BYTES } from "./limits.ts";
 
@@ -15,41 +15,7 @@ const PEER_QUEUE = 256;
 // sends happen at once or fail at once: one slow reader never holds up the others
 const SENDING = { ...COMMON, sendTimeout: 0, sendHighWaterMark: PEER_QUEUE } as const;
 
-const SUBSCRIPTION_BYTES = 256;
-
-/** sched(7): a thread of this policy does not push another off its core the moment it is woken. */
-const SCHED_BATCH = 3;
 const CONNECT_TIMEOUT_MS = 3000;
-
-/** The master's publish socket, bound. */
-export interface PublisherPort {
-  readonly port: number;
-  send(frame: Uint8Array): Promise<void>;
-  close(): void;
-}
-
-/**
- * Has ZeroMQ's own thread take frames a batch at a time: a master that shares a core with it would else be set aside for each
- * frame it sends. To be called before a process's first socket; later it does nothing.
- */
-export function batchTransport(): void {
-  context.threadSchedulingPolicy = SCHED_BATCH;
-}
-
-/** Binds a PUB socket; what subscribers send beyond subscriptions cuts them off. Throws TransportError `cannot-bind`. */
-export async function bindPublisher(address: string, port: number): Promise<PublisherPort> {
-  const socket = new Publisher({ ...SENDING, maxMessageSize: SUBSCRIPTION_BYTES });
-  const bound = await bind(socket, address, port);
-  return {
-    port: bound,
-    send: async (frame) => {
-      await socket.send(frame);
-    },
-    close: () => {
-      socket.close();
-    },
-  };
-}
 
 /** What a minion's connecting socket reports. */
 export interface LinkEvents {
@@ -57,7 +23,7 @@ export interface LinkEvents {
   frame(frame: Buffer | undefined): void;
   /** The transport is up. */
   up(): void;
-  /** The transport failed or ended, and stays so until the socket is opened anew (DEALER) or reconnects (SUB). */
+  /** The transport failed or ended, and stays so until the socket is opened anew. */
   down(reason: string): void;
 }
 
@@ -96,22 +62,6 @@ export function connectDealer(host: string, port: number, events: LinkEvents): D
   };
 }
 
-/** Connects a SUB to all that is published; it reconnects by itself until closed. */
-export function connectSubscriber(host: string, port: number, events: LinkEvents): { close(): void } {
-  const socket = new Subscriber({ ...COMMON, reconnectInterval: 100, reconnectMaxInterval: 5000 });
-  observe(socket, events);
-  connect(socket, host, port);
-  socket.subscribe();
-  void pump(socket, async () => {
-    for await (const [frame, ...more] of socket) events.frame(more.length > 0 ? undefined : frame);
-  });
-  return {
-    close: () => {
-      socket.close();
-    },
-  };
-}
-
 const DOWN: readonly EventType[] = [
   "disconnect",
   "close",
@@ -132,7 +82,7 @@ function observe(socket: Socket, events: LinkEvents): void {
   }
 }
 
-function connect(socket: Dealer | Subscriber, host: string, port: number): void {
+function connect(socket: Dealer, host: string, port: number): void {
   const isIpv6 = host.includes(":");
   const address = isIpv6 && !host.startsWith("[") ? `[${host}]` : host;
   if (isIpv6) socket.ipv6 = true;
@@ -142,21 +92,6 @@ function connect(socket: Dealer | Subscriber, host: string, port: number): void 
     socket.close();
     throw new TransportError("bad-address", `cannot connect to "${host}" port ${port}`, { cause });
   }
-}
-
-async function bind(socket: Publisher, address: string, port: number): Promise<number> {
-  const host = address.includes(":") && !address.startsWith("[") ? `[${address}]` : address;
-  if (address.includes(":")) socket.ipv6 = true;
-  try {
-    await socket.bind(`tcp://${host}:${port === 0 ? "*" : port}`);
-  } catch (cause) {
-    socket.close();
-    throw new TransportError("cannot-bind", `cannot listen on "${address}" port ${port}`, {
-      cause,
-      hint: "does another master run here, or is the address not this machine's",
-    });
-  }
-  return Number(socket.lastEndpoint?.split(":").at(-1));
 }
 
 /** Runs a read loop until its socket is closed; the error of a socket closed under it is its normal end. */

@@ -60,8 +60,8 @@ afterAll(async () => {
   rmSync(scratch, { recursive: true, force: true });
 });
 
-async function enrolled(id: string, { publishPort, returnPort, fingerprint }: MasterStatus): Promise<TestMinion> {
-  const minion = startMinion({ publishPort, returnPort }, { id, fingerprints: [fingerprint] });
+async function enrolled(id: string, { returnPort, fingerprint }: MasterStatus): Promise<TestMinion> {
+  const minion = startMinion({ returnPort }, { id, fingerprints: [fingerprint] });
   await minion.connection.ready(AbortSignal.timeout(60_000));
   return minion;
 }

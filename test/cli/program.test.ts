@@ -147,7 +147,6 @@ describe("status", () => {
     version: "0.1.0",
     fingerprint: "aa:bb",
     startedAt: now - 7_300_000,
-    publishPort: 4505,
     returnPort: 4506,
     drops: { garbage: 3, replayed: 0 },
     audit: { seq: 7, failing: null },
@@ -187,7 +186,7 @@ describe("status", () => {
     const socket = await start({ status: () => STATUS });
     const { stdout, status } = await runCli(["status"], { socket });
     const lines = stdout.split("\n");
-    expect(lines[0]).toBe("master 0.1.0, up 2 h, ports 4505 and 4506, fingerprint aa:bb");
+    expect(lines[0]).toBe("master 0.1.0, up 2 h, port 4506, fingerprint aa:bb");
     expect(lines.slice(1, 4)).toEqual(["frames dropped: garbage 3", "1 of 2 minions connected", ""]);
     expect(lines[5]).toMatch(
       /^db1 {5}connected {2}5 min {2}192\.0\.2\.7 {2}state\.highstate for 3 min {2}.* \(startup\) {2}1 of 10 failed, 2 changed$/u,

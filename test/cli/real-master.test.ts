@@ -34,7 +34,6 @@ function startMinion(id: string, status: MasterStatus) {
     id,
     master: "127.0.0.1",
     master_port: status.returnPort,
-    publish_port: status.publishPort,
     master_finger: status.fingerprint,
     state_dir: join(directory, "state"),
     run_dir: join(directory, "run"),
@@ -53,7 +52,6 @@ beforeAll(async () => {
   writeFileSync(join(scratch, "states/hello.sls"), "hello:\n  test.succeed_with_changes: []\n");
   const config = {
     interface: "127.0.0.1",
-    publish_port: 0,
     ret_port: 0,
     state_dir: join(scratch, "state"),
     socket,

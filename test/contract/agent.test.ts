@@ -35,12 +35,11 @@ afterEach(async () => {
 });
 
 function startMinion(more: Readonly<Record<string, Json>> = {}): ChildProcess {
-  const { publish, return: returnPort } = master.master.ports;
+  const { return: returnPort } = master.master.ports;
   const config = {
     id: "web1",
     master: "127.0.0.1",
     master_port: returnPort,
-    publish_port: publish,
     state_dir: at("minion"),
     run_dir: at("run"),
     ...more,
@@ -89,8 +88,8 @@ async function push(fun: string, args: readonly Json[] = []) {
 const returned = (events: readonly JobEvent[]) => events.find((event) => event.event === "return");
 const reportOf = async (jid: string) => (await master.client.request<JobReport>("GET", `/v1/jobs/${jid}`)).returns;
 
-async function restartMaster(ports: { readonly publish: number; readonly return: number }): Promise<void> {
-  master = await rig(place.directory, {}, { auto_accept: true, publish_port: ports.publish, ret_port: ports.return });
+async function restartMaster(ports: { readonly return: number }): Promise<void> {
+  master = await rig(place.directory, {}, { auto_accept: true, ret_port: ports.return });
 }
 
 test("a pushed job runs and returns", async () => {

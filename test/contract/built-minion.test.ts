@@ -39,9 +39,9 @@ afterAll(async () => {
 });
 
 test("an installed minion begins with the build's snapshot, runs its startup states and ends in order", async () => {
-  const { publish, return: returnPort } = master.master.ports;
+  const { return: returnPort } = master.master.ports;
   // a name: it is looked up by what the snapshot does not have in it
-  const ports = { master: "localhost", master_port: returnPort, publish_port: publish };
+  const ports = { master: "localhost", master_port: returnPort };
   const config = { ...ports, id: "web1", startup_states: "highstate", state_dir: at("minion"), run_dir: at("run") };
   writeFileSync(at("minion.yaml"), JSON.stringify(config));
   let log = "";

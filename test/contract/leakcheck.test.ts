@@ -20,12 +20,11 @@ beforeAll(async () => {
   place = scratch();
   for (const name of ["states", "pillar"]) mkdirSync(at(name));
   master = await rig(place.directory, {}, { auto_accept: true });
-  const { publish, return: returnPort } = master.master.ports;
+  const { return: returnPort } = master.master.ports;
   const config = {
     id: "web1",
     master: "127.0.0.1",
     master_port: returnPort,
-    publish_port: publish,
     state_dir: at("minion"),
     run_dir: at("run"),
   };

@@ -57,7 +57,6 @@ async function startMinion(at: string): Promise<ChildProcess> {
     id: ID,
     master: "127.0.0.1",
     master_port: master.ports.return,
-    publish_port: master.ports.publish,
     master_finger: master.fingerprint,
     state_dir: join(directory, "minion"),
     run_dir: join(directory, "run"),

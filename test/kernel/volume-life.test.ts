@@ -39,12 +39,11 @@ beforeAll(async () => {
   const pillar = JSON.stringify({ volumes: { data: volume } }).replace('"KEY"', "!generate ");
   writeFileSync(at("pillar/hosts/host1.yaml"), pillar);
   master = await rig(machine.directory, {}, { auto_accept: true });
-  const { publish, return: returnPort } = master.master.ports;
+  const { return: returnPort } = master.master.ports;
   const config = {
     id: "host1",
     master: "127.0.0.1",
     master_port: returnPort,
-    publish_port: publish,
     state_dir: at("minion"),
     run_dir: at("minion-run"),
     volume_check_interval: 3,

@@ -6,7 +6,6 @@ import { fingerprint, identityFromSecret } from "../../src/core/identity.ts";
 import { Secret } from "../../src/core/secret.ts";
 import { Channel } from "../../src/wire/channel.ts";
 import { erasedSigningBytes, signErased } from "../../src/wire/erased-signature.ts";
-import { FleetSealer } from "../../src/wire/fleet-cipher.ts";
 import { encodeHandshake, encodeHint, encodeOpening } from "../../src/wire/frames.ts";
 import { makeProof, prologue } from "../../src/wire/handshake-proof.ts";
 import { heartbeatSigningBytes, signHeartbeat } from "../../src/wire/heartbeat-signature.ts";
@@ -22,7 +21,6 @@ const filled = (byte: number, length = 32) => Buffer.alloc(length, byte);
 const identity = identityFromSecret(Secret.take(Buffer.concat([filled(1), filled(2)])));
 const session = "0102030405060708";
 const channel = new Channel(session, { send: filled(3), receive: filled(4) });
-const fleet = new FleetSealer({ id: 0xa1b2c3d4, key: filled(5) });
 const lease = {
   path: "password",
   purpose: "open",
@@ -82,7 +80,7 @@ const made: Readonly<Record<string, Uint8Array | string>> = {
   data0: channel.seal(Buffer.from("first")),
   data1: channel.seal(Buffer.from("second")),
   jobEnvelope: envelope,
-  published0: fleet.seal(envelope),
+  noticeJob: encodeNotice({ kind: "job", envelope, after: 5 }),
   leaseSigningBytes: leaseSigningBytes(lease, filled(10)),
   leaseSignature: signLease(lease, identity, filled(10)).signature,
   receiptSigningBytes: receiptSigningBytes(receipt, filled(10)),

@@ -1,12 +1,14 @@
 import { type Clock, systemClock } from "../../core/clock.ts";
 import type { JobEvent, JobRequest } from "../../core/control-api.ts";
-import { errorMessage } from "../../core/errors.ts";
+import { ConfigError, errorMessage } from "../../core/errors.ts";
 import { jidAt } from "../../core/ids.ts";
 import { Lane } from "../../core/lane.ts";
 import type { Logger } from "../../core/log.ts";
 import { z } from "../../core/schema.ts";
 import { targetMatcher } from "../../sls/target.ts";
-import type { MasterEndpoint, PeerSession } from "../../wire/endpoints.ts";
+import type { PeerSession } from "../../wire/endpoints.ts";
+import { type JobDelivery, JobFanOut } from "../../wire/job-fan-out.ts";
+import { MAX_JOB_BYTES } from "../../wire/limits.ts";
 import type { Job, Request, Response } from "../../wire/messages.ts";
 import type { EventBus } from "../events.ts";
 import type { Hosts } from "../hosts.ts";
@@ -26,7 +28,8 @@ export interface JobsOptions {
   readonly returns: Returns;
   readonly events: EventBus;
   readonly log: Logger;
-  readonly endpoint: () => Pick<MasterEndpoint, "publish">;
+  /** The signed envelope of a job. */
+  readonly sign: (job: Job) => Uint8Array;
   /** Ids that a target may match. */
   readonly acceptedIds: () => readonly string[];
   readonly keepMs: number;
@@ -47,13 +50,14 @@ interface Asked {
 interface Live {
   readonly job: Job;
   readonly tracker: JobTracker;
-  /** Empty until it is published. */
-  envelope: Uint8Array;
+  readonly envelope: Uint8Array;
 }
 
 const SEQ_KEY = "meta/job-seq";
 const seqSchema = z.object({ seq: z.number().int(), jid: z.string() });
 const TICK_MS = 100;
+/** Most bytes of envelopes in one answer to `jobs.since`, unless a single one is larger. */
+const SINCE_BYTES = 4 * 1024 * 1024;
 /** How far one minion's word can move the sequence: by so much, and never beyond where numbers would run out. */
 const MAX_RAISE = 2 ** 32;
 const MAX_RAISED = 2 ** 48;
@@ -70,13 +74,21 @@ export class Jobs {
   readonly #lane = new Lane();
   readonly #live = new Map<string, Live>();
   readonly #ticker: NodeJS.Timeout;
+  readonly #fanOut: JobFanOut;
   #seq: number;
+  /** Jobs up to this number are out: who asks hears of each that is meant for it. */
+  #out: number;
   #lastJid: string;
 
   private constructor(options: JobsOptions, last: z.infer<typeof seqSchema>) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    this.#fanOut = new JobFanOut({
+      clock: this.#clock,
+      report: (id, error) => options.log.debug({ id, err: errorMessage(error) }, "cannot send a job"),
+    });
     this.#seq = last.seq;
+    this.#out = last.seq;
     this.#lastJid = last.jid;
     this.#ticker = setInterval(() => this.#tick(), TICK_MS);
     this.#ticker.unref();
@@ -109,6 +121,7 @@ export class Jobs {
       }
       await store.write([putRecord(SEQ_KEY, { seq: lastSeq, jid: this.#lastJid })]);
       this.#seq = lastSeq;
+      this.#out = lastSeq;
       log.warn(
         { id, from, to: lastSeq },
         "a minion has jobs that this store knows nothing of: the numbers go on from there",
@@ -118,7 +131,7 @@ export class Jobs {
   }
 
   /**
-   * Publishes a job and returns its events as they come, `start` first. Throws ConfigError `bad-target`, and what `note`
+   * Publishes a job and returns its events as they come, `start` first. Throws ConfigError `bad-target`, `job-too-large`, and what `note`
    * rejects with: then nothing is published. An id that the target names and that is not accepted is missing at once. What it published runs on when the reader goes away.
    */
   async start(request: JobRequest, note?: NotePush): Promise<JobStream> {
@@ -153,13 +166,28 @@ export class Jobs {
     if (record !== undefined) this.#live.get(record.jid)?.tracker.returned(record);
   }
 
-  /** Envelopes after `lastSeq` that are meant for this minion and still wanted. */
+  /** Envelopes after `lastSeq` that are meant for this minion and still wanted, as many as fit. */
   since(id: string, lastSeq: number): Response<"jobs.since"> {
-    const envelopes = [...this.#live.values()]
-      .filter(({ job, tracker }) => job.seq > lastSeq && tracker.wanted(id))
-      .sort((a, b) => a.job.seq - b.job.seq)
-      .map(({ envelope }) => envelope);
-    return { envelopes, seq: this.#seq };
+    const wanted = [...this.#live.values()].filter(({ job, tracker }) => job.seq > lastSeq && tracker.wanted(id));
+    const envelopes: Uint8Array[] = [];
+    let bytes = 0;
+    let upTo = lastSeq;
+    for (const { job, envelope } of wanted.toSorted((a, b) => a.job.seq - b.job.seq)) {
+      bytes += envelope.length;
+      if (envelopes.length > 0 && bytes > SINCE_BYTES) return { envelopes, seq: upTo };
+      envelopes.push(envelope);
+      upTo = job.seq;
+    }
+    return { envelopes, seq: this.#out };
+  }
+
+  /** Highest number, below `before`, of a job that this minion still has to take; 0 for none. */
+  awaited(id: string, before = Number.POSITIVE_INFINITY): number {
+    let highest = 0;
+    for (const { job, tracker } of this.#live.values()) {
+      if (job.seq > highest && job.seq < before && tracker.wanted(id)) highest = job.seq;
+    }
+    return highest;
   }
 
   /** The master stops: whoever watches is told. */
@@ -188,12 +216,15 @@ export class Jobs {
     { online, offline, unknown }: Asked,
     note: NotePush | undefined,
   ): Promise<JobStream> {
-    const { store, endpoint, events, log, keepMs, heartbeatMs } = this.#options;
+    const { store, events, log, keepMs, heartbeatMs } = this.#options;
     const now = this.#clock.now();
     const seq = this.#seq + 1;
     const jid = this.#nextJid(now);
     const { fun, args, kwargs } = request;
     const ids = [...online, ...offline].sort();
+    const target = this.#wireTarget(online);
+    const job: Job = { jid, seq, issuedAt: now, fun, args: [...args], kwargs: { ...kwargs }, target };
+    const envelope = online.length === 0 ? undefined : this.#sign(job);
     const record: JobRecord = { jid, seq, issuedAt: now, fun, args: [...args], kwargs, target: request.target, ids };
     await store.write([putRecord(SEQ_KEY, { seq, jid }), putRecord(jobKey(jid), record, { ttlMs: keepMs })]);
     this.#seq = seq;
@@ -209,15 +240,33 @@ export class Jobs {
     const tracker = new JobTracker({ jid, online, offline, unknown }, timing, begun, push);
     log.info({ jid, fun, targets: ids.length, offline: offline.length }, "job");
     events.emit(`job/${jid}/new`, { jid, fun, targets: ids, offline });
-    if (!tracker.ended) {
-      const target = this.#wireTarget(online);
-      const job: Job = { jid, seq, issuedAt: now, fun, args: [...args], kwargs: { ...kwargs }, target };
-      // in place before it is published: an answer may come back at once
-      const live: Live = { job, tracker, envelope: new Uint8Array() };
+    if (envelope) {
+      // in place before it goes out: an answer may come back at once
+      const live: Live = { job, tracker, envelope };
       this.#live.set(jid, live);
-      live.envelope = await endpoint().publish(job);
+      void this.#send(live, online);
     }
+    this.#out = seq;
     return stream;
+  }
+
+  /** Throws ConfigError `job-too-large`. */
+  #sign(job: Job): Uint8Array {
+    const envelope = this.#options.sign(job);
+    const { length } = envelope;
+    if (length <= MAX_JOB_BYTES) return envelope;
+    throw new ConfigError("job-too-large", `cannot start a job of ${length} bytes: the most is ${MAX_JOB_BYTES}`, {
+      hint: "put what is large into the file roots",
+    });
+  }
+
+  /** On each host's session of the moment; one that has none, or ends, asks for the job when it is back. */
+  async #send({ job, tracker, envelope }: Live, ids: readonly string[]): Promise<void> {
+    const find = (id: string): JobDelivery | undefined => {
+      const session = tracker.wanted(id) ? this.#options.hosts.session(id) : undefined;
+      return session && { session, after: this.awaited(id, job.seq) };
+    };
+    await this.#fanOut.send({ envelope, ids, find });
   }
 
   #wireTarget(online: readonly string[]): Job["target"] {
@@ -235,15 +284,10 @@ export class Jobs {
 
   #tick(): void {
     const now = this.#clock.monotonicMs();
-    const { hosts, log } = this.#options;
-    for (const [jid, { tracker, envelope }] of this.#live) {
-      const { resend, finished } = tracker.tick(now, (id) => hosts.session(id) !== undefined);
-      for (const id of envelope.length === 0 ? [] : resend) {
-        hosts
-          .session(id)
-          ?.notify({ kind: "job", envelope })
-          .catch((error: unknown) => log.debug({ id, jid, err: errorMessage(error) }, "cannot send the job again"));
-      }
+    const { hosts } = this.#options;
+    for (const [jid, live] of this.#live) {
+      const { resend, finished } = live.tracker.tick(now, (id) => hosts.session(id) !== undefined);
+      if (resend.length > 0) void this.#send(live, resend);
       if (finished) this.#live.delete(jid);
     }
   }

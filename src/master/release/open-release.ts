@@ -28,7 +28,7 @@ export interface ReleaseParts extends Pick<
   /** Fingerprint of the master. */
   readonly master: string;
   readonly grainsOf: (id: string) => JsonObject;
-  readonly endpoint: () => Pick<MasterEndpoint, "disconnect" | "rotateFleetKey" | "sessions">;
+  readonly endpoint: () => Pick<MasterEndpoint, "disconnect" | "sessions">;
 }
 
 /** Opens the release room of a master, and tells how its routes are added. */
@@ -62,7 +62,6 @@ export async function openRelease(
     },
     cut: async (id) => {
       endpoint().disconnect(id);
-      await endpoint().rotateFleetKey();
     },
   });
   return { release, extend: (app) => addReleaseRoutes(app, { ...parts, room: release, approvalMs }) };

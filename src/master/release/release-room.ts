@@ -50,7 +50,7 @@ export interface ReleaseRoomOptions {
   readonly bootOf: (id: string) => string;
   /** Tells every session of a host that a held lease may be asked for again. */
   readonly nudge: (id: string) => Promise<void>;
-  /** Ends every session of a host at once, and replaces the fleet key. */
+  /** Ends every session of a host at once. */
   readonly cut: (id: string) => Promise<void>;
 }
 

@@ -28,7 +28,7 @@ async function start(more: Parameters<typeof rig>[2] = {}): Promise<Rig> {
   return one;
 }
 
-async function connect(ports: { readonly publishPort: number; readonly returnPort: number }, fingerprint: string) {
+async function connect(ports: { readonly returnPort: number }, fingerprint: string) {
   const minion = await place.connect(ports, { id: "web1", fingerprints: [fingerprint] });
   return minion;
 }
@@ -64,7 +64,7 @@ describe("I4: a master killed with SIGKILL never released what is not recorded",
       place.atEnd(async () => (child.kill("SIGKILL"), exit));
       const line = String((await once(createInterface({ input: child.stdout }), "line"))[0]);
       const { ports, fingerprint } = JSON.parse(line) as Pick<Rig["master"], "fingerprint" | "ports">;
-      const at = { publishPort: ports.publish, returnPort: ports.return };
+      const at = { returnPort: ports.return };
       const minion = await connect(at, fingerprint);
       const answer = await leaseKey(minion, "disk:password").catch((error: unknown) => error);
       expect(answer instanceof TransportError ? "no answer" : answer).toEqual(point === "sent" ? key : "no answer");
@@ -73,7 +73,7 @@ describe("I4: a master killed with SIGKILL never released what is not recorded",
       expect(await exit).toEqual([null, "SIGKILL"]);
 
       expect((await verifyStore(join(place.directory, "state"))).faults).toEqual([]);
-      const again = await start({ publish_port: ports.publish, ret_port: ports.return });
+      const again = await start({ ret_port: ports.return });
       expect(await kindsOf(again, "&kind=lease")).toHaveLength(count);
       await expect
         .poll(async () => leaseKey(minion, "disk:password").catch((error: unknown) => error), WAIT)
@@ -196,7 +196,6 @@ function startAgent(one: Rig): ChildProcess {
     id: "web1",
     master: "127.0.0.1",
     master_port: one.master.ports.return,
-    publish_port: one.master.ports.publish,
     master_finger: one.master.fingerprint,
     state_dir: join(place.directory, "minion"),
     run_dir: join(place.directory, "minion-run"),
@@ -220,7 +219,7 @@ test("a chain cut off so that the store itself shows nothing: the minion that ke
   db.close();
   const old = JSON.parse(Buffer.from(value).toString()) as { readonly seq: number };
   const one = await start({ heartbeat: 0.2 });
-  const { publish, return: returnPort } = one.master.ports;
+  const { return: returnPort } = one.master.ports;
   startAgent(one);
   const keeps = async (rigged: Rig) => (await verified(rigged, "?witness=1")).witnesses[0]?.checkpoint?.seq ?? 0;
   await expect.poll(async () => keeps(one), WAIT).toBeGreaterThan(old.seq);
@@ -232,7 +231,7 @@ test("a chain cut off so that the store itself shows nothing: the minion that ke
     sql("update entries set value = cast(? as blob) where key = 'audit/head'", JSON.stringify(old));
   });
   expect(faults).toEqual([]);
-  const again = await start({ heartbeat: 0.2, publish_port: publish, ret_port: returnPort });
+  const again = await start({ heartbeat: 0.2, ret_port: returnPort });
   const disputed = (async () => {
     for await (const event of again.client.stream<ControlEvent>("GET", "/v1/events")) {
       if (event.tag === "audit/disputed/web1") return event;

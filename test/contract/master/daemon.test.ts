@@ -14,7 +14,7 @@ import type {
   MasterStatus,
 } from "../../../src/core/control-api.ts";
 import { generateIdentity } from "../../../src/core/identity.ts";
-import { heartbeat, startMinion, type TestMinion, until } from "../wire/pair.ts";
+import { startMinion, type TestMinion, until } from "../wire/pair.ts";
 import { leaseKey, portsOf, type Rig, rig, scratch, tinyPillar } from "./rig.ts";
 
 const key = randomBytes(32);
@@ -195,13 +195,17 @@ test("I8: after a restart the identity, the keys and the sequence are the same",
   }
   const { fingerprint, ports } = one.master;
   await one.stop();
-  const two = await up({ publish_port: ports.publish, ret_port: ports.return });
+  const two = await up({ ret_port: ports.return });
   expect(two.master.fingerprint).toBe(fingerprint);
   await expect
     .poll(async () => (await two.client.request<MasterStatus>("GET", "/v1/status")).minions, { timeout: 60_000 })
     .toMatchObject([{ id: "web1", connected: true }]);
-  const again = await heartbeat(minion, 1);
-  expect(again.seq).toBe(1);
+  for await (const event of two.client.stream<JobEvent>("POST", "/v1/jobs", ping("*"))) {
+    if (event.event === "start") break;
+  }
+  await expect.poll(() => minion.jobs.length, { timeout: 60_000 }).toBe(2);
+  const [before, after] = minion.jobs;
+  expect(after?.seq).toBeGreaterThan(before?.seq ?? Number.POSITIVE_INFINITY);
 });
 
 test("lesson: 2020-17490, 2023-34049 what the master makes is its owner's alone", async () => {

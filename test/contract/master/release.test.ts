@@ -29,10 +29,10 @@ test.each([
   place.atEnd(async () => (child.kill("SIGKILL"), exit));
   const line = String((await once(createInterface({ input: child.stdout }), "line"))[0]);
   const { ports, fingerprint } = JSON.parse(line) as {
-    readonly ports: { readonly publish: number; readonly return: number };
+    readonly ports: { readonly return: number };
     readonly fingerprint: string;
   };
-  const at = { publishPort: ports.publish, returnPort: ports.return };
+  const at = { returnPort: ports.return };
   const minion = await place.connect(at, { id: "web1", fingerprints: [fingerprint] });
   await expect(leaseKey(minion, "disk:password")).rejects.toMatchObject({ exitStatus: 4 });
   expect(await exit).toEqual([null, "SIGKILL"]);

@@ -51,7 +51,6 @@ export function tinyPillar(key: Buffer): PillarRoom {
 export function configIn(directory: string, more: Partial<MasterConfig> = {}): MasterConfig {
   return masterConfigSchema.parse({
     interface: "127.0.0.1",
-    publish_port: 0,
     ret_port: 0,
     state_dir: join(directory, "state"),
     socket: join(directory, "run/master.sock"),
@@ -103,7 +102,6 @@ export async function rig(
 
 /** Ports of a master as the wire's test minion takes them. */
 export const portsOf = ({ master }: Rig) => ({
-  publishPort: master.ports.publish,
   returnPort: master.ports.return,
 });
 

@@ -43,10 +43,10 @@ test.each([
   place.atEnd(async () => (child.kill("SIGKILL"), exit));
   const line = String((await once(createInterface({ input: child.stdout }), "line"))[0]);
   const { ports, fingerprint } = JSON.parse(line) as {
-    readonly ports: { readonly publish: number; readonly return: number };
+    readonly ports: { readonly return: number };
     readonly fingerprint: string;
   };
-  const at = { publishPort: ports.publish, returnPort: ports.return };
+  const at = { returnPort: ports.return };
   const before = await place.connect(at, { id: "web1", fingerprints: [fingerprint] });
   expect(await leaseKey(before, "disk:password")).toBe("hold");
   await approveHeld(controlClient(join(place.directory, "run/master.sock"), new AbortController().signal));

@@ -8,6 +8,7 @@ import type {
   MasterEndpoint,
   PeerSession,
 } from "../../../src/wire/endpoints.ts";
+import { signJob } from "../../../src/wire/job-envelope.ts";
 import { listenMaster } from "../../../src/wire/master-endpoint.ts";
 import { signHeartbeat } from "../../../src/wire/heartbeat-signature.ts";
 import type { Job, Method, Request, Response } from "../../../src/wire/messages.ts";
@@ -58,13 +59,14 @@ export interface TestMaster {
   /** Awaited before the verdict is given. */
   decide: (() => Promise<void>) | undefined;
   answer: (<M extends Method>(session: PeerSession, method: M, body: Request<M>) => Promise<Response<M>>) | undefined;
+  /** Signs and keeps a job, and tells every live session of it; its envelope. */
   publish(job: Job): Promise<Uint8Array>;
 }
 
 /** A master on loopback with the simplest handlers that make a whole one. */
 export async function startMaster(
   identity = generateIdentity(),
-  ports = [0, 0],
+  port = 0,
   bindAddress = "127.0.0.1",
 ): Promise<TestMaster> {
   const master: Omit<TestMaster, "endpoint"> & { endpoint: MasterEndpoint | undefined } = {
@@ -82,8 +84,10 @@ export async function startMaster(
     decide: undefined,
     answer: undefined,
     publish: async (next) => {
-      const envelope = await endpoint.publish(next);
+      const envelope = signJob(next, identity.sign);
+      const after = seq();
       master.kept.push({ seq: next.seq, envelope });
+      for (const session of endpoint.sessions()) await session.notify({ kind: "job", envelope, after });
       return envelope;
     },
   };
@@ -91,8 +95,7 @@ export async function startMaster(
   const endpoint = await listenMaster({
     identity,
     interface: bindAddress,
-    publishPort: ports[0] ?? 0,
-    returnPort: ports[1] ?? 0,
+    returnPort: port,
     clock: systemClock,
     report: (_message, error) => master.reports.push(error),
     limited: (hit) => master.limited.push(hit),
@@ -108,7 +111,7 @@ export async function startMaster(
         master.requests.push({ method, body });
         if (master.answer) return master.answer(session, method, body);
         const answers: Partial<{ [K in Method]: Response<K> }> = {
-          hello: { version: "1", now: Date.now(), seq: seq(), heartbeatMs: 1000, fleetKey: endpoint.fleetKey },
+          hello: { version: "1", now: Date.now(), seq: seq(), heartbeatMs: 1000 },
           heartbeat: { seq: seq() },
           "jobs.since": {
             envelopes: master.kept
@@ -144,7 +147,6 @@ export interface TestMinion {
 /** Where a master is; on 127.0.0.1 unless said otherwise. */
 export interface TestAddress {
   readonly host?: string;
-  readonly publishPort: number;
   readonly returnPort: number;
 }
 
@@ -169,7 +171,7 @@ export function startMinion(master: TestAddress, setup: MinionSetup = {}): TestM
   const saved: number[] = [];
   const positions = setup.positions ?? new Map<string, number>();
   const remembered: PublicIdentity[] = [];
-  const at = ({ host = "127.0.0.1", publishPort, returnPort }: TestAddress) => ({ host, publishPort, returnPort });
+  const at = ({ host = "127.0.0.1", returnPort }: TestAddress) => ({ host, returnPort });
   const connection = connectMaster({
     masters: [at(master), ...(setup.more ?? []).map(at)],
     minionId: setup.id ?? "web1.example",

@@ -1,5 +1,3 @@
-import { spawnSync } from "node:child_process";
-import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { type Clock, systemClock } from "../../../src/core/clock.ts";
 import { AuthError, ProtocolError, TransportError } from "../../../src/core/errors.ts";
@@ -218,10 +216,10 @@ test("a restarted master is noticed asked again at once, and the session is back
   const master = await startMaster();
   const minion = startMinion(master.endpoint);
   await minion.connection.ready();
-  const { publishPort, returnPort } = master.endpoint;
+  const { returnPort } = master.endpoint;
   await master.endpoint.close();
   await until("disconnected", () => minion.connection.state.kind !== "connected");
-  const again = await startMaster(master.identity, [publishPort, returnPort]);
+  const again = await startMaster(master.identity, returnPort);
   await minion.connection.ready();
   const [lost] = minion.states.filter((state) => state.kind === "disconnected");
   expect(lost?.retryMs).toBeLessThanOrEqual(100);
@@ -231,10 +229,10 @@ test("a restarted master is noticed asked again at once, and the session is back
 
 test("a minion goes down its list of masters until one answers", async () => {
   const gone = await startMaster();
-  const { publishPort, returnPort } = gone.endpoint;
+  const { returnPort } = gone.endpoint;
   await gone.endpoint.close();
   const master = await startMaster();
-  const minion = startMinion({ publishPort, returnPort }, { more: [master.endpoint] });
+  const minion = startMinion({ returnPort }, { more: [master.endpoint] });
   await minion.connection.ready();
   expect(minion.connection.state).toEqual({ kind: "connected", address: `127.0.0.1:${master.endpoint.returnPort}` });
 });
@@ -256,14 +254,13 @@ test("the master knows a closed minion as gone: notify is false, and the session
 
 test("a taken port is a clear error", async () => {
   const master = await startMaster();
-  const { publishPort, returnPort } = master.endpoint;
-  await expect(startMaster(master.identity, [0, returnPort])).rejects.toMatchObject({ code: "cannot-bind" });
-  await expect(startMaster(master.identity, [publishPort, 0])).rejects.toMatchObject({ code: "cannot-bind" });
+  const { returnPort } = master.endpoint;
+  await expect(startMaster(master.identity, returnPort)).rejects.toMatchObject({ code: "cannot-bind" });
 });
 
 test("an attempt to connect that fails by a mistake of ours is made again: a minion never gives up", async () => {
   const master = await startMaster();
-  const { connection, states } = startMinion({ publishPort: 1, returnPort: 1 }, { more: [master.endpoint] });
+  const { connection, states } = startMinion({ returnPort: 1 }, { more: [master.endpoint] });
   const push = states.push.bind(states);
   let failures = 0;
   states.push = (...more) => {
@@ -276,22 +273,4 @@ test("an attempt to connect that fails by a mistake of ours is made again: a min
   await connection.ready(AbortSignal.timeout(60_000));
   expect(failures).toBe(1);
   expect(await connection.request("pillar", {})).toEqual({ pillar: { for: "web1.example" } });
-});
-
-test("ZeroMQ's own thread takes a master's frames a batch at a time (policy 3 of sched(7)), a minion's as they come", () => {
-  const sockets = join(import.meta.dirname, "../../../src/wire/sockets.ts");
-  const policyOf = (first: string) => {
-    const program = `import { readdirSync, readFileSync } from "node:fs";
-      import { batchTransport, bindPublisher } from ${JSON.stringify(sockets)};
-      ${first}
-      const socket = await bindPublisher("127.0.0.1", 0);
-      for (const task of readdirSync("/proc/self/task")) {
-        const [name, fields] = readFileSync("/proc/self/task/" + task + "/stat", "utf8").split(") ");
-        if (name.includes("ZMQbg/IO")) console.log(fields.split(" ")[38]);
-      }
-      socket.close();`;
-    return spawnSync(process.execPath, ["--input-type=module", "-e", program], { encoding: "utf8" }).stdout;
-  };
-  expect(policyOf("batchTransport();")).toBe("3\n");
-  expect(policyOf("")).toBe("0\n");
 });

@@ -73,7 +73,7 @@ export class Fleet {
     const stateDir = join(directory, "minion");
     const identity = await loadOrCreateIdentity(join(stateDir, "minion.key"));
     const connection = connectMaster({
-      masters: [{ host: "127.0.0.1", publishPort: master.ports.publish, returnPort: master.ports.return }],
+      masters: [{ host: "127.0.0.1", returnPort: master.ports.return }],
       minionId: ID,
       identity,
       trust: { fingerprints: [master.fingerprint], known: [], firstUse: false, remember: async () => {} },
@@ -93,7 +93,7 @@ export class Fleet {
     const cacheDir = join(stateDir, "cache");
     const config: MinionConfig = {
       id: ID,
-      masters: [{ host: "127.0.0.1", publishPort: 1, returnPort: 1 }],
+      masters: [{ host: "127.0.0.1", returnPort: 1 }],
       fingerprints: [],
       trustOnFirstUse: false,
       startupStates: "",
@@ -107,6 +107,7 @@ export class Fleet {
       runDir: join(directory, "run"),
       logLevel: "info",
       grains: {},
+      unused: [],
     };
     const machine: MinionMachine = {
       config,

@@ -39,7 +39,7 @@ export class WithMaster {
     const sections = Object.entries(volumes).map(([name, yaml]) => `  ${name}: ${yaml}\n`);
     writeFileSync(join(directory, "pillar/hosts/host1.yaml"), `volumes:\n${sections.join("")}`);
     const one = await rig(directory, {}, { auto_accept: true, ...more });
-    const ports = { publishPort: one.master.ports.publish, returnPort: one.master.ports.return };
+    const ports = { returnPort: one.master.ports.return };
     const minion = startMinion(ports, { id: "host1", fingerprints: [one.master.fingerprint] });
     await minion.connection.ready(AbortSignal.timeout(60_000));
     return new WithMaster(one, minion, machine);

@@ -80,8 +80,8 @@ async function startedJob(clock: SettableClock) {
   const acceptedIds = () => ["alive", "dead"];
   const common = { store, hosts, events, log: quiet, keepMs: HOUR, clock };
   const returns = new Returns(common);
-  const endpoint = () => ({ publish: async () => Uint8Array.of(1) });
-  const jobs = await Jobs.load({ ...common, returns, endpoint, acceptedIds, heartbeatMs: 1000 });
+  const sign = () => Uint8Array.of(1);
+  const jobs = await Jobs.load({ ...common, returns, sign, acceptedIds, heartbeatMs: 1000 });
   for (const id of acceptedIds()) {
     const hello = { version: "1", bootId: "b", role: "agent", grains: {}, lastSeq: 0 } as const;
     await hosts.hello(new FakeSession(id), hello);

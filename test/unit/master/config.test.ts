@@ -4,7 +4,6 @@ import { loadMasterConfig, parseMasterConfig } from "../../../src/master/config.
 test("every key has a default", () => {
   expect(parseMasterConfig("", "master.yaml")).toMatchObject({
     interface: "0.0.0.0",
-    publish_port: 4505,
     ret_port: 4506,
     file_roots: { base: ["/srv/latchkey/states"] },
     pillar_roots: { base: ["/srv/latchkey/pillar"] },
@@ -14,9 +13,9 @@ test("every key has a default", () => {
   });
 });
 
-test("takes Salt's names", () => {
-  const config = parseMasterConfig("interface: 127.0.0.1\npublish_port: 14505\nfile_roots:\n  base: [/a, /b]\n", "m");
-  expect(config).toMatchObject({ interface: "127.0.0.1", publish_port: 14_505, file_roots: { base: ["/a", "/b"] } });
+test("takes Salt's names, the one among them that has no use any more", () => {
+  const config = parseMasterConfig("interface: 127.0.0.1\npublish_port: 4505\nfile_roots:\n  base: [/a, /b]\n", "m");
+  expect(config).toMatchObject({ interface: "127.0.0.1", publish_port: 4505, file_roots: { base: ["/a", "/b"] } });
 });
 
 test.each([

@@ -168,12 +168,12 @@ test("a key whose rejection could not be recorded is shown as barred, and accept
 test("a cut that fails is told, and the decision is recorded all the same", async () => {
   const keys = await load({
     cut: async () => {
-      throw new Error("cannot hand out the fleet key");
+      throw new Error("cannot cut the session");
     },
   });
   await keys.admit("web1", one, "");
   await act(keys, "accept", "web1");
-  await expect(act(keys, "reject", "web1")).rejects.toThrow("fleet key");
+  await expect(act(keys, "reject", "web1")).rejects.toThrow("cannot cut");
   expect(states(keys)).toEqual(["web1 rejected"]);
 });
 

@@ -26,12 +26,10 @@ async function start(): Promise<void> {
     returns,
     events,
     log: quiet,
-    endpoint: () => ({
-      publish: async (job) => {
-        published.push(job);
-        return Buffer.from(`envelope ${job.seq}`);
-      },
-    }),
+    sign: (job) => {
+      published.push(job);
+      return Buffer.from(`envelope ${job.seq}`.padEnd(JSON.stringify(job.args).length));
+    },
     acceptedIds: () => accepted,
     keepMs: 3_600_000,
     heartbeatMs: 1000,
@@ -253,18 +251,67 @@ test("jobs missed by a reconnecting minion: only its own, only while somebody wa
   expect(texts("web1", 0)).toEqual([]);
 });
 
+const told = (session: FakeSession) =>
+  session.notices.flatMap((notice) =>
+    notice.kind === "job" ? [[Buffer.from(notice.envelope).toString().trimEnd(), notice.after]] : [],
+  );
+
+test("a job goes to the sessions of those that are meant, and says which one each must have taken before", async () => {
+  const [web1, web2, db1] = [await connect("web1"), await connect("web2"), await connect("db1")];
+  await jobs.start(ask("web1"));
+  await jobs.start(ask("db1"));
+  await jobs.start(ask("web*"));
+  await expect.poll(() => told(web2)).toEqual([["envelope 3", 0]]);
+  expect(told(web1)).toEqual([
+    ["envelope 1", 0],
+    ["envelope 3", 1],
+  ]);
+  expect(told(db1)).toEqual([["envelope 2", 0]]);
+  expect([jobs.awaited("web1"), jobs.awaited("web2"), jobs.awaited("db1")]).toEqual([3, 3, 2]);
+  jobs.acked("web1", { jid: published[2]?.jid ?? "" });
+  expect(jobs.awaited("web1")).toBe(1);
+});
+
+test("nobody is told that the numbers stand at a job that is not out yet", async () => {
+  await connect("web1");
+  const gate = Promise.withResolvers<void>();
+  const starting = jobs.start(ask("web1"), async () => gate.promise);
+  await expect.poll(() => jobs.seq).toBe(1);
+  expect(jobs.since("web1", 0)).toEqual({ envelopes: [], seq: 0 });
+  gate.resolve();
+  await starting;
+  expect(jobs.since("web1", 0)).toMatchObject({ envelopes: [{}], seq: 1 });
+});
+
+test("what a host missed comes in answers that fit in a frame, in order, and no job is larger than a frame", async () => {
+  await connect("web1");
+  for (let n = 0; n < 3; n += 1) await jobs.start({ ...ask("web1"), args: ["x".repeat(3_000_000)] });
+  const first = jobs.since("web1", 0);
+  expect(first).toMatchObject({ envelopes: [{}], seq: 1 });
+  expect(jobs.since("web1", 2)).toMatchObject({ envelopes: [{}], seq: 3 });
+  await expect(jobs.start({ ...ask("web1"), args: ["x".repeat(8_400_000)] })).rejects.toMatchObject({
+    code: "job-too-large",
+  });
+});
+
 test("without an acknowledgement the envelope is sent again on the session", async () => {
   const session = await connect("web1");
   await jobs.start(ask("web1"));
+  await expect.poll(() => told(session)).toHaveLength(1);
   clock.time += 2000;
-  await expect.poll(() => session.notices.map(({ kind }) => kind)).toEqual(["probe", "job"]);
+  await expect
+    .poll(() => told(session))
+    .toEqual([
+      ["envelope 1", 0],
+      ["envelope 1", 0],
+    ]);
 });
 
 test("who does not acknowledge is missing after the time that was asked for", async () => {
   const session = await connect("web1");
   const stream = await jobs.start(ask("web1"));
   clock.time += 500;
-  await expect.poll(() => session.notices.map(({ kind }) => kind)).toEqual(["probe", "job"]);
+  await expect.poll(() => told(session)).toHaveLength(2);
   clock.time += 500;
   expect((await drain(stream)).slice(1)).toMatchObject([
     { event: "missing", reason: "connected, but did not acknowledge the job" },

@@ -9,7 +9,7 @@ const parse = (text: string) => parseMinionConfig(text, "minion.yaml");
 test("every setting has a default", () => {
   expect(parse("id: web1")).toMatchObject({
     id: "web1",
-    masters: [{ host: "salt", publishPort: 4505, returnPort: 4506 }],
+    masters: [{ host: "salt", returnPort: 4506 }],
     trustOnFirstUse: true,
     startupStates: "",
     stateDir: "/var/lib/latchkey/minion",
@@ -21,11 +21,16 @@ test("every setting has a default", () => {
 
 test("masters are one or a list, with ports of their own", () => {
   expect(parse("master: [a.example, 'b.example:5506', '[::1]:6506', 'fe80::1']\nmaster_port: 4600").masters).toEqual([
-    { host: "a.example", publishPort: 4505, returnPort: 4600 },
-    { host: "b.example", publishPort: 4505, returnPort: 5506 },
-    { host: "::1", publishPort: 4505, returnPort: 6506 },
-    { host: "fe80::1", publishPort: 4505, returnPort: 4600 },
+    { host: "a.example", returnPort: 4600 },
+    { host: "b.example", returnPort: 5506 },
+    { host: "::1", returnPort: 6506 },
+    { host: "fe80::1", returnPort: 4600 },
   ]);
+});
+
+test("a file with the port that jobs once came on is taken, and it is said that this means nothing", () => {
+  expect(parse("id: web1\npublish_port: 4505").unused).toEqual(["publish_port"]);
+  expect(parse("id: web1").unused).toEqual([]);
 });
 
 test("lesson: 2020-28972 with a pinned fingerprint no other master is trusted on first use", () => {

@@ -29,7 +29,6 @@ export interface FleetOptions {
   readonly runDirectory: string;
   /** For V8's compiled code; in the run directory when not given. */
   readonly compiledDirectory?: string;
-  readonly publishPort: number;
   readonly returnPort: number;
 }
 
@@ -52,13 +51,12 @@ export class Fleet {
 
   constructor(options: FleetOptions) {
     this.#options = options;
-    const { masterDirectory: at, minionDirectory, runDirectory, publishPort, returnPort } = options;
+    const { masterDirectory: at, minionDirectory, runDirectory, returnPort } = options;
     for (const name of ["states", "pillar/hosts"]) mkdirSync(join(at, name), { recursive: true });
     mkdirSync(minionDirectory, { recursive: true });
     mkdirSync(runDirectory, { recursive: true });
     const master = {
       interface: "127.0.0.1",
-      publish_port: publishPort,
       ret_port: returnPort,
       auto_accept: true,
       state_dir: join(at, "state"),
@@ -75,7 +73,6 @@ export class Fleet {
       id: HOST,
       master: "127.0.0.1",
       master_port: returnPort,
-      publish_port: publishPort,
       trust_on_first_use: true,
       state_dir: join(minionDirectory, "state"),
       run_dir: join(runDirectory, "minion"),

@@ -61,7 +61,6 @@ async function startFleet(plan: GuestPlan): Promise<Fleet> {
     minionDirectory: `${DISK}/minion`,
     runDirectory: "/run/fleet",
     compiledDirectory: `${EXCHANGE}/compiled`,
-    publishPort: 14_505,
     returnPort: 14_506,
   });
   fleet.setPillar(pillarOf([{ name: VOLUME, sizeMiB: plan.sizeMiB }], DISK));

@@ -64,7 +64,6 @@ class KillMatrix {
     masterDirectory: join(this.#directory, "master"),
     minionDirectory: join(this.#directory, "minion"),
     runDirectory: join(this.#directory, "run"),
-    publishPort: 14_505,
     returnPort: 14_506,
   });
   readonly #host = realHost();
