@@ -98,9 +98,10 @@ function requestHandlers(rooms: RequestRooms): Handlers {
       const before = hosts.session(id);
       if (before !== undefined && before !== session && body.role === "agent")
         rooms.contested.replaced(before, session);
+      // before the host is known as here: no job goes to it under a number that it would take for a replay
+      if (body.role === "agent") await jobs.greeted(id, body);
       await hosts.hello(session, body);
       if (body.role === "agent") {
-        await jobs.seen(id, body.lastSeq);
         rooms.liveness.heard(id);
         events.emit(`session/up/${id}`, { id, address, version: body.version, bootId: body.bootId });
       }

@@ -21,6 +21,7 @@ import { keyFileDirectories, wipeLeftKeyFiles } from "./key-file.ts";
 import { createLink, stateText } from "./link.ts";
 import type { Machine } from "./machine.ts";
 import { masterTrust, readPinnedMaster } from "./master-pin.ts";
+import { openEpochFile } from "./epoch-file.ts";
 import { openPositionFile } from "./position-file.ts";
 import { Presence } from "./presence.ts";
 import { Receipts } from "./receipts.ts";
@@ -61,11 +62,12 @@ export async function startMinion({ configPath, signal, host = createHost(), rea
   const log = createLogger("minion", config.logLevel);
   const { stateDir } = config;
   await host.makeDirectory(stateDir, 0o700);
-  const [identity, bootId, pinned, position, spool, firstGrains] = await Promise.all([
+  const [identity, bootId, pinned, position, epochs, spool, firstGrains] = await Promise.all([
     loadOrCreateIdentity(join(stateDir, "minion.key")),
     readBootId(host),
     readPinnedMaster(host, stateDir),
     openPositionFile(join(stateDir, "job-position")),
+    openEpochFile(host, join(stateDir, "job-epochs.json"), log),
     openSpool(join(stateDir, "returns")),
     collectGrains(host, config.id, config.grains),
   ]);
@@ -86,6 +88,8 @@ export async function startMinion({ configPath, signal, host = createHost(), rea
     jobs: {
       lastSeq: (master) => position.lastSeq(fingerprint(master)),
       saveSeq: async (master, seq) => position.save(fingerprint(master), seq),
+      epoch: (master) => epochs.of(fingerprint(master)),
+      saveEpoch: async (master, signed) => epochs.save(fingerprint(master), signed),
     },
     handlers: {
       connected: async () => {
@@ -144,6 +148,7 @@ export async function startMinion({ configPath, signal, host = createHost(), rea
       return grains;
     },
     lastSeq: () => position.lastSeq(fingerprint(connection.master)),
+    epoch: () => epochs.of(fingerprint(connection.master)),
     running: () => jobs.running(),
     witness: new Witness({ host, stateDir, master: () => connection.master, log }),
     clock,

@@ -5,6 +5,7 @@ import type { JsonObject } from "../core/json.ts";
 import type { Logger } from "../core/log.ts";
 import { VERSION } from "../core/version.ts";
 import type { MasterConnection } from "../wire/endpoints.ts";
+import type { SignedEpoch } from "../wire/messages.ts";
 import { signHeartbeat } from "../wire/heartbeat-signature.ts";
 import type { RunningJob } from "./jobs.ts";
 import type { Witness } from "./witness.ts";
@@ -18,6 +19,8 @@ export interface PresenceOptions {
   readonly bootId: string;
   readonly grains: () => Promise<JsonObject>;
   readonly lastSeq: () => number;
+  /** The newest epoch of jobs that is kept of the master whose session is live; left out for a one-off call. */
+  readonly epoch?: () => SignedEpoch | undefined;
   readonly running: () => RunningJob[];
   /** Keeps checkpoints of the master's audit log; left out for a one-off call. */
   readonly witness?: Witness;
@@ -44,7 +47,9 @@ export class Presence {
     this.#session.abort();
     this.#session = new AbortController();
     this.#counter = 0;
-    const body = { version: VERSION, bootId, role, grains: await grains(), lastSeq: lastSeq() };
+    const said = { version: VERSION, bootId, role, grains: await grains() };
+    const epoch = this.#options.epoch?.();
+    const body = { ...said, lastSeq: lastSeq(), ...(epoch === undefined ? {} : { epoch }) };
     const { heartbeatMs } = await connection().request("hello", body);
     void this.#beat(heartbeatMs, AbortSignal.any([signal, this.#session.signal]));
   }

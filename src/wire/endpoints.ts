@@ -1,7 +1,7 @@
 import type { Clock } from "../core/clock.ts";
 import type { Identity, PublicIdentity } from "../core/identity.ts";
 import type { LimitHit } from "./limit-alarms.ts";
-import type { Job, Method, Notice, Request, Response } from "./messages.ts";
+import type { Job, Method, Notice, Request, Response, SignedEpoch } from "./messages.ts";
 
 /** Whether a peer that has proven its identity may open a session. Refused peers all get the same constant answer (I6). */
 export type Admission = "accept" | "refuse";
@@ -113,6 +113,10 @@ export interface JobPosition {
   lastSeq(master: PublicIdentity): number;
   /** Keeps a number on disk; awaited before the job with that number is handed out, so that none runs twice. */
   saveSeq(master: PublicIdentity, seq: number): Promise<void>;
+  /** The newest epoch of this master that is kept; undefined for none. */
+  epoch(master: PublicIdentity): SignedEpoch | undefined;
+  /** Keeps an epoch on disk; awaited before a number of it is kept, so that this host can prove what it claims. */
+  saveEpoch(master: PublicIdentity, signed: SignedEpoch): Promise<void>;
 }
 
 /** What `connectMaster` needs. */

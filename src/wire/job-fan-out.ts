@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Clock } from "../core/clock.ts";
 import type { PeerSession } from "./endpoints.ts";
+import type { Notice, SignedEpoch } from "./messages.ts";
 import { FAN_OUT_BATCH, FAN_OUT_BYTES, FAN_OUT_PATIENCE_MS } from "./limits.ts";
 
 /** One host's session, and what its notice says of the job before. */
@@ -13,6 +14,7 @@ export interface JobDelivery {
 /** A job on its way to many hosts. */
 export interface JobRound {
   readonly envelope: Uint8Array;
+  readonly epoch: SignedEpoch;
   readonly ids: readonly string[];
   /** Asked when the host's turn comes; undefined when it is not to be sent there (any more). */
   readonly find: (id: string) => JobDelivery | undefined;
@@ -23,6 +25,8 @@ export interface JobFanOutOptions {
   /** Hears why a session could not be told. */
   readonly report: (id: string, error: unknown) => void;
 }
+
+type JobNotice = Extract<Notice, { readonly kind: "job" }>;
 
 interface Sending {
   readonly bytes: number;
@@ -57,7 +61,7 @@ export class JobFanOut {
     return this.#bytes;
   }
 
-  async #after(before: Promise<void>, { envelope, ids, find }: JobRound): Promise<void> {
+  async #after(before: Promise<void>, { envelope, epoch, ids, find }: JobRound): Promise<void> {
     await before;
     const bytes = envelope.length;
     let sent = 0;
@@ -65,7 +69,7 @@ export class JobFanOut {
       await this.#room(bytes);
       const delivery = find(id);
       if (!delivery) continue;
-      void this.#tell(id, delivery, envelope);
+      void this.#tell(id, delivery, { kind: "job", envelope, epoch, after: delivery.after });
       sent += Math.max(1, Math.ceil((bytes * FAN_OUT_BATCH) / FAN_OUT_BYTES));
       if (sent < FAN_OUT_BATCH) continue;
       sent = 0;
@@ -73,12 +77,12 @@ export class JobFanOut {
     }
   }
 
-  async #tell(id: string, { session, after }: JobDelivery, envelope: Uint8Array): Promise<void> {
-    const sending = { bytes: envelope.length, session };
+  async #tell(id: string, { session }: JobDelivery, notice: JobNotice): Promise<void> {
+    const sending = { bytes: notice.envelope.length, session };
     this.#sending.add(sending);
     this.#bytes += sending.bytes;
     try {
-      await session.notify({ kind: "job", envelope, after });
+      await session.notify(notice);
     } catch (error) {
       this.#options.report(id, error);
     }

@@ -3,12 +3,13 @@ import type { PublicIdentity } from "../core/identity.ts";
 import type { Drops } from "./drop-counters.ts";
 import type { JobPosition } from "./endpoints.ts";
 import { openJob } from "./job-envelope.ts";
-import type { Job } from "./messages.ts";
+import { isEpochOf } from "./job-epoch.ts";
+import type { Job, Response, SignedEpoch } from "./messages.ts";
 
 /** The session that jobs are fetched on, and the master that must have signed them. */
 export interface JobSource {
   readonly master: PublicIdentity;
-  fetch(lastSeq: number): Promise<{ readonly envelopes: readonly Uint8Array[]; readonly seq: number }>;
+  fetch(lastSeq: number): Promise<Response<"jobs.since">>;
 }
 
 export interface JobInboxOptions {
@@ -51,9 +52,13 @@ export class JobInbox {
   }
 
   /** An envelope that the master sent on the session; before it comes what has a number up to `after`. */
-  noticed(envelope: Uint8Array, after: number): void {
+  noticed(envelope: Uint8Array, after: number, epoch: SignedEpoch): void {
     const job = this.#open(envelope);
-    if (job) this.#enqueue((place) => this.#take(place, job, after));
+    if (!job) return;
+    this.#enqueue(async (place) => {
+      await this.#keepEpoch(place, epoch);
+      await this.#take(place, job, after);
+    });
   }
 
   /** The master says on the session that we still have to take a job with number `seq`. */
@@ -121,12 +126,28 @@ export class JobInbox {
   async #fetch(place: Place): Promise<void> {
     const source = this.#source;
     if (!source) return;
-    const { envelopes, seq } = await source.fetch(place.lastSeq);
+    const { envelopes, seq, epoch } = await source.fetch(place.lastSeq);
+    await this.#keepEpoch(place, epoch);
     for (const envelope of envelopes) {
       const job = this.#open(envelope, place);
       if (job) await this.#deliver(place, job);
     }
     if (seq > place.lastSeq) await this.#advance(place, seq);
+  }
+
+  /** What cannot be kept holds up no job: it may be the one that makes room. */
+  async #keepEpoch({ master }: Place, shown: SignedEpoch): Promise<void> {
+    const { position, drops, report } = this.#options;
+    if (shown.epoch <= (position.epoch(master)?.epoch ?? -1)) return;
+    if (!isEpochOf(shown, master.signKey)) {
+      drops.add("bad-signature");
+      return;
+    }
+    try {
+      await position.saveEpoch(master, shown);
+    } catch (error) {
+      report("cannot keep the master's epoch of jobs", error);
+    }
   }
 
   async #deliver(place: Place, job: Job): Promise<void> {

@@ -40,6 +40,14 @@ export const jobSchema = z.strictObject({
 });
 export type Job = z.infer<typeof jobSchema>;
 
+/** The master's word that it has begun an epoch of job numbers; see docs/PROTOCOL.md. */
+export const signedEpochSchema = z.strictObject({
+  epoch: z.number().int().nonnegative(),
+  nonce: bytesOf(16),
+  signature: bytesOf(64),
+});
+export type SignedEpoch = z.infer<typeof signedEpochSchema>;
+
 /** Requests that a minion makes on its session, and what the master answers. One entry a method. */
 export const methods = {
   /** First request of a session. `role` `call` marks a one-off `latchkey call`, which takes no jobs. */
@@ -51,6 +59,8 @@ export const methods = {
       grains: jsonObjectSchema,
       /** Highest job sequence number seen, 0 for none. */
       lastSeq: z.number().int().nonnegative(),
+      /** The newest epoch of this master that the minion keeps. */
+      epoch: signedEpochSchema.optional(),
     }),
     response: z.strictObject({
       version: word,
@@ -85,7 +95,11 @@ export const methods = {
    */
   "jobs.since": {
     request: z.strictObject({ lastSeq: z.number().int().nonnegative() }),
-    response: z.strictObject({ envelopes: z.array(bytes), seq: z.number().int().nonnegative() }),
+    response: z.strictObject({
+      envelopes: z.array(bytes),
+      seq: z.number().int().nonnegative(),
+      epoch: signedEpochSchema,
+    }),
   },
   /** The job arrived and will run (`queued` behind what else runs). */
   "job.ack": {
@@ -244,9 +258,14 @@ export const noticeSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("probe") }),
   /**
    * A job, as a signed envelope. `after` is the highest number of an earlier one that this minion may still have to take, 0 for
-   * none: who has not come so far asks `jobs.since`.
+   * none: who has not come so far asks `jobs.since`. `epoch` is that of the job, or a later one.
    */
-  z.strictObject({ kind: z.literal("job"), envelope: bytes, after: z.number().int().nonnegative() }),
+  z.strictObject({
+    kind: z.literal("job"),
+    envelope: bytes,
+    after: z.number().int().nonnegative(),
+    epoch: signedEpochSchema,
+  }),
   /** A lease that was held may be asked for again now: somebody approved or denied it. Says nothing of which. */
   z.strictObject({ kind: z.literal("lease-retry") }),
   /** The session ends now: key rejected or deleted, or the master stops. */

@@ -81,7 +81,7 @@ export class MinionSession {
       case "probe":
         return;
       case "job":
-        this.#options.inbox?.noticed(notice.envelope, notice.after);
+        this.#options.inbox?.noticed(notice.envelope, notice.after, notice.epoch);
         return;
       case "lease-retry":
         this.#options.leaseRetry();

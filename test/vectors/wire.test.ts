@@ -9,6 +9,7 @@ import { erasedSigningBytes, signErased } from "../../src/wire/erased-signature.
 import { encodeHandshake, encodeHint, encodeOpening } from "../../src/wire/frames.ts";
 import { makeProof, prologue } from "../../src/wire/handshake-proof.ts";
 import { heartbeatSigningBytes, signHeartbeat } from "../../src/wire/heartbeat-signature.ts";
+import { epochSigningBytes, signEpoch } from "../../src/wire/job-epoch.ts";
 import { signJob } from "../../src/wire/job-envelope.ts";
 import { leaseSigningBytes, receiptSigningBytes, signLease } from "../../src/wire/lease-signature.ts";
 import { encodeConfirm, encodeFailure, encodeNotice, encodeRequest, encodeVerdict } from "../../src/wire/packets.ts";
@@ -56,6 +57,8 @@ const job = {
 } as const;
 const envelope = signJob({ ...job, args: [], kwargs: {} }, identity.sign);
 
+const epoch = signEpoch(7, filled(12, 16), identity.sign);
+
 const made: Readonly<Record<string, Uint8Array | string>> = {
   fingerprint: fingerprint(identity.public),
   signKey: identity.public.signKey,
@@ -80,7 +83,9 @@ const made: Readonly<Record<string, Uint8Array | string>> = {
   data0: channel.seal(Buffer.from("first")),
   data1: channel.seal(Buffer.from("second")),
   jobEnvelope: envelope,
-  noticeJob: encodeNotice({ kind: "job", envelope, after: 5 }),
+  epochSigningBytes: epochSigningBytes(epoch),
+  epochSignature: epoch.signature,
+  noticeJob: encodeNotice({ kind: "job", envelope, after: 5, epoch }),
   leaseSigningBytes: leaseSigningBytes(lease, filled(10)),
   leaseSignature: signLease(lease, identity, filled(10)).signature,
   receiptSigningBytes: receiptSigningBytes(receipt, filled(10)),

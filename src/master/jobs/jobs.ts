@@ -1,10 +1,9 @@
 import { type Clock, systemClock } from "../../core/clock.ts";
 import type { JobEvent, JobRequest } from "../../core/control-api.ts";
 import { ConfigError, errorMessage } from "../../core/errors.ts";
-import { jidAt } from "../../core/ids.ts";
+import type { Identity } from "../../core/identity.ts";
 import { Lane } from "../../core/lane.ts";
 import type { Logger } from "../../core/log.ts";
-import { z } from "../../core/schema.ts";
 import { targetMatcher } from "../../sls/target.ts";
 import type { PeerSession } from "../../wire/endpoints.ts";
 import { type JobDelivery, JobFanOut } from "../../wire/job-fan-out.ts";
@@ -13,8 +12,9 @@ import type { Job, Request, Response } from "../../wire/messages.ts";
 import type { EventBus } from "../events.ts";
 import type { Hosts } from "../hosts.ts";
 import type { NotePush } from "../release/pushes.ts";
-import { decodeRecord, putRecord } from "../store/record.ts";
+import { putRecord } from "../store/record.ts";
 import type { Store } from "../store/store.ts";
+import { JobNumbers } from "./job-numbers.ts";
 import { type JobRecord, jobKey } from "./job-record.ts";
 import { unknownIds } from "./named-ids.ts";
 import type { Returns } from "./returns.ts";
@@ -28,6 +28,8 @@ export interface JobsOptions {
   readonly returns: Returns;
   readonly events: EventBus;
   readonly log: Logger;
+  /** Signs epochs of job numbers. */
+  readonly identity: Pick<Identity, "public" | "sign">;
   /** The signed envelope of a job. */
   readonly sign: (job: Job) => Uint8Array;
   /** Ids that a target may match. */
@@ -53,14 +55,9 @@ interface Live {
   readonly envelope: Uint8Array;
 }
 
-const SEQ_KEY = "meta/job-seq";
-const seqSchema = z.object({ seq: z.number().int(), jid: z.string() });
 const TICK_MS = 100;
 /** Most bytes of envelopes in one answer to `jobs.since`, unless a single one is larger. */
 const SINCE_BYTES = 4 * 1024 * 1024;
-/** How far one minion's word can move the sequence: by so much, and never beyond where numbers would run out. */
-const MAX_RAISE = 2 ** 32;
-const MAX_RAISED = 2 ** 48;
 /** With more targets than this a job goes out without their names, when it is meant for all who are there. */
 const MAX_NAMED = 50;
 
@@ -75,63 +72,52 @@ export class Jobs {
   readonly #live = new Map<string, Live>();
   readonly #ticker: NodeJS.Timeout;
   readonly #fanOut: JobFanOut;
-  #seq: number;
+  readonly #numbers: JobNumbers;
   /** Jobs up to this number are out: who asks hears of each that is meant for it. */
   #out: number;
-  #lastJid: string;
 
-  private constructor(options: JobsOptions, last: z.infer<typeof seqSchema>) {
+  private constructor(options: JobsOptions, numbers: JobNumbers) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
     this.#fanOut = new JobFanOut({
       clock: this.#clock,
       report: (id, error) => options.log.debug({ id, err: errorMessage(error) }, "cannot send a job"),
     });
-    this.#seq = last.seq;
-    this.#out = last.seq;
-    this.#lastJid = last.jid;
+    this.#numbers = numbers;
+    this.#out = numbers.seq;
     this.#ticker = setInterval(() => this.#tick(), TICK_MS);
     this.#ticker.unref();
   }
 
-  /** Takes up the sequence where the store has it. */
+  /** Takes up the sequence where the store has it, in a new epoch. */
   static async load(options: JobsOptions): Promise<Jobs> {
-    const entry = await options.store.get(SEQ_KEY);
-    return new Jobs(options, entry === undefined ? { seq: 0, jid: "" } : decodeRecord(seqSchema, entry));
+    return new Jobs(options, await JobNumbers.load({ ...options, clock: options.clock ?? systemClock }));
   }
 
   /** The number of the last job. */
   get seq(): number {
-    return this.#seq;
+    return this.#numbers.seq;
+  }
+
+  /** Claims of hosts about job numbers that were not believed, since the start. */
+  get unprovenClaims(): number {
+    return this.#numbers.unprovenClaims;
+  }
+
+  /** An agent says how far it has come, and what shows it; to be heard before any job is sent to it. */
+  async greeted(id: string, hello: Pick<Request<"hello">, "epoch" | "lastSeq">): Promise<void> {
+    const { epoch } = hello;
+    if (this.#numbers.isNews(epoch)) {
+      await this.#lane.run(async () => {
+        await this.#numbers.show(id, epoch);
+        this.#out = this.#numbers.seq;
+      });
+    }
+    this.#numbers.claimed(id, hello);
   }
 
   /**
-   * A minion has handed out a higher number of this master than it knows of: its store was taken from a backup. The sequence goes
-   * on from there, on disk when it resolves, since below it that minion takes every job for a replay.
-   */
-  async seen(id: string, lastSeq: number): Promise<void> {
-    if (lastSeq <= this.#seq) return;
-    await this.#lane.run(async () => {
-      const { store, events, log } = this.#options;
-      const from = this.#seq;
-      if (lastSeq <= from) return;
-      if (lastSeq - from > MAX_RAISE || lastSeq > MAX_RAISED) {
-        log.error({ id, lastSeq, seq: from }, "a minion claims an absurd job number: it will take no job from here");
-        return;
-      }
-      await store.write([putRecord(SEQ_KEY, { seq: lastSeq, jid: this.#lastJid })]);
-      this.#seq = lastSeq;
-      this.#out = lastSeq;
-      log.warn(
-        { id, from, to: lastSeq },
-        "a minion has jobs that this store knows nothing of: the numbers go on from there",
-      );
-      events.emit(`job-numbers/raised/${id}`, { id, from, to: lastSeq });
-    });
-  }
-
-  /**
-   * Publishes a job and returns its events as they come, `start` first. Throws ConfigError `bad-target`, `job-too-large`, and what `note`
+   * Publishes a job and returns its events as they come, `start` first. Throws ConfigError `bad-target`, `job-too-large`, HostError `job-numbers-spent`, and what `note`
    * rejects with: then nothing is published. An id that the target names and that is not accepted is missing at once. What it published runs on when the reader goes away.
    */
   async start(request: JobRequest, note?: NotePush): Promise<JobStream> {
@@ -169,16 +155,17 @@ export class Jobs {
   /** Envelopes after `lastSeq` that are meant for this minion and still wanted, as many as fit. */
   since(id: string, lastSeq: number): Response<"jobs.since"> {
     const wanted = [...this.#live.values()].filter(({ job, tracker }) => job.seq > lastSeq && tracker.wanted(id));
+    const { epoch } = this.#numbers;
     const envelopes: Uint8Array[] = [];
     let bytes = 0;
     let upTo = lastSeq;
     for (const { job, envelope } of wanted.toSorted((a, b) => a.job.seq - b.job.seq)) {
       bytes += envelope.length;
-      if (envelopes.length > 0 && bytes > SINCE_BYTES) return { envelopes, seq: upTo };
+      if (envelopes.length > 0 && bytes > SINCE_BYTES) return { envelopes, seq: upTo, epoch };
       envelopes.push(envelope);
       upTo = job.seq;
     }
-    return { envelopes, seq: this.#out };
+    return { envelopes, seq: this.#out, epoch };
   }
 
   /** Highest number, below `before`, of a job that this minion still has to take; 0 for none. */
@@ -218,16 +205,16 @@ export class Jobs {
   ): Promise<JobStream> {
     const { store, events, log, keepMs, heartbeatMs } = this.#options;
     const now = this.#clock.now();
-    const seq = this.#seq + 1;
-    const jid = this.#nextJid(now);
+    const number = this.#numbers.next(now);
+    const { seq, jid } = number;
     const { fun, args, kwargs } = request;
     const ids = [...online, ...offline].sort();
     const target = this.#wireTarget(online);
     const job: Job = { jid, seq, issuedAt: now, fun, args: [...args], kwargs: { ...kwargs }, target };
     const envelope = online.length === 0 ? undefined : this.#sign(job);
     const record: JobRecord = { jid, seq, issuedAt: now, fun, args: [...args], kwargs, target: request.target, ids };
-    await store.write([putRecord(SEQ_KEY, { seq, jid }), putRecord(jobKey(jid), record, { ttlMs: keepMs })]);
-    this.#seq = seq;
+    await store.write([this.#numbers.change(number), putRecord(jobKey(jid), record, { ttlMs: keepMs })]);
+    this.#numbers.took(number);
     await note?.({ jid, fun, ids: online });
     const stream = new JobStream();
     const { resendMs = 2000, missingMs = 5000 } = this.#options;
@@ -266,20 +253,12 @@ export class Jobs {
       const session = tracker.wanted(id) ? this.#options.hosts.session(id) : undefined;
       return session && { session, after: this.awaited(id, job.seq) };
     };
-    await this.#fanOut.send({ envelope, ids, find });
+    await this.#fanOut.send({ envelope, epoch: this.#numbers.epoch, ids, find });
   }
 
   #wireTarget(online: readonly string[]): Job["target"] {
     const everybody = online.length === this.#options.hosts.connectedIds().length;
     return online.length > MAX_NAMED && everybody ? { kind: "all" } : { kind: "ids", ids: [...online] };
-  }
-
-  /** Later than all before, also when the clock went back. */
-  #nextJid(now: number): string {
-    let jid = jidAt(now, 0);
-    if (jid <= this.#lastJid) jid = (BigInt(this.#lastJid) + 1n).toString().padStart(20, "0");
-    this.#lastJid = jid;
-    return jid;
   }
 
   #tick(): void {

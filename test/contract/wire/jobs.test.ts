@@ -1,5 +1,7 @@
 import { afterEach, expect, test } from "vitest";
 import { systemClock } from "../../../src/core/clock.ts";
+import { generateIdentity } from "../../../src/core/identity.ts";
+import { signEpoch } from "../../../src/wire/job-epoch.ts";
 import { signJob } from "../../../src/wire/job-envelope.ts";
 import { closeAll, heartbeat, job, startMaster, startMinion, type TestMaster, until } from "./pair.ts";
 
@@ -31,7 +33,7 @@ test("I7: numbers that were meant for others are passed over without a question"
     [500, 7],
     [501, 3],
   ] as const) {
-    await master.opened[0]?.notify({ kind: "job", envelope: signJob(job(seq), master.identity.sign), after });
+    await master.notify(seq, after);
   }
   await until("all", () => minion.jobs.length === 3);
   expect(seqs(minion.jobs)).toEqual([7, 500, 501]);
@@ -73,8 +75,7 @@ test("I7: in the wrong order, twice, with one missing: each job runs once, in or
   const sealed = [1, 2, 3, 4].map((seq) => ({ seq, envelope: signJob(job(seq), master.identity.sign) }));
   master.kept.push(...sealed);
   for (const seq of [4, 2, 2, 4, 1]) {
-    const envelope = sealed[seq - 1]?.envelope ?? new Uint8Array();
-    await master.opened[0]?.notify({ kind: "job", envelope, after: seq - 1 });
+    await master.notify(seq, seq - 1);
   }
   await until("all", () => minion.jobs.length === 4 && (minion.connection.drops()["replayed"] ?? 0) === 4);
   expect(seqs(minion.jobs)).toEqual([1, 2, 3, 4]);
@@ -85,10 +86,10 @@ test("I7 lesson: 2022-22936 a job given again, by whatever way, is dropped and c
   const master = await startMaster();
   const minion = startMinion(master.endpoint);
   await minion.connection.ready();
-  const envelope = await master.publish(job(1));
+  await master.publish(job(1));
   await until("the job", () => minion.jobs.length === 1);
-  await master.opened[0]?.notify({ kind: "job", envelope, after: 0 });
-  await master.opened[0]?.notify({ kind: "job", envelope, after: 7 });
+  await master.notify(1, 0);
+  await master.notify(1, 7);
   await until("replays counted", () => minion.connection.drops()["replayed"] === 2);
   expect(minion.jobs).toHaveLength(1);
 });
@@ -99,7 +100,6 @@ test("I7: each master has a sequence of its own; an old job of one is a replay a
   const fingerprints = [first.identity.fingerprint, second.identity.fingerprint];
   const minion = startMinion(first.endpoint, { fingerprints, positions, more: [second.endpoint] });
   await minion.connection.ready();
-  const old = signJob(job(499), first.identity.sign);
   await first.endpoint.close();
   await until("the other master", () => minion.connection.state.kind === "connected" && second.opened.length > 0);
   await minion.connection.ready();
@@ -110,10 +110,9 @@ test("I7: each master has a sequence of its own; an old job of one is a replay a
   const back = await startMaster(first.identity, first.endpoint.returnPort);
   await until("the first master again", () => back.opened.length > 0);
   await minion.connection.ready();
-  await back.opened[0]?.notify({ kind: "job", envelope: old, after: 0 });
+  await back.notify(499, 0);
   await until("the replay counted", () => (minion.connection.drops()["replayed"] ?? 0) === 1);
-  const next = signJob(job(501), first.identity.sign);
-  await back.opened[0]?.notify({ kind: "job", envelope: next, after: 0 });
+  await back.notify(501, 0);
   await until("its next job", () => minion.jobs.length === 2);
   expect(seqs(minion.jobs)).toEqual([1, 501]);
 });
@@ -124,8 +123,8 @@ test("I7: an unsigned job or one of another signer is dropped, even inside the s
   await minion.connection.ready();
   const stranger = await startMaster();
   const envelope = await stranger.publish(job(1));
-  await master.opened[0]?.notify({ kind: "job", envelope, after: 0 });
-  await master.opened[0]?.notify({ kind: "job", envelope: new Uint8Array(10), after: 0 });
+  await master.opened[0]?.notify({ kind: "job", envelope, after: 0, epoch: master.epoch });
+  await master.opened[0]?.notify({ kind: "job", envelope: new Uint8Array(10), after: 0, epoch: master.epoch });
   await until("both counted", () => minion.connection.drops()["bad-signature"] === 2);
   expect(minion.jobs).toHaveLength(0);
 });
@@ -144,14 +143,27 @@ test("I7: where the master's answer has no job for a number, the minion goes pas
   const master = await startMaster();
   const minion = startMinion(master.endpoint);
   await minion.connection.ready();
-  const sign = (seq: number) => signJob(job(seq), master.identity.sign);
-  master.kept.push({ seq: 7, envelope: sign(7) });
-  await master.opened[0]?.notify({ kind: "job", envelope: sign(7), after: 6 });
+  master.kept.push({ seq: 7, envelope: signJob(job(7), master.identity.sign) });
+  await master.notify(7, 6);
   await until("the job", () => minion.jobs.length === 1);
-  await master.opened[0]?.notify({ kind: "job", envelope: sign(3), after: 0 });
+  await master.notify(3, 0);
   await master.publish(job(8));
   await until("the next", () => minion.jobs.length === 2);
   expect(seqs(minion.jobs)).toEqual([7, 8]);
+});
+
+test("a master's epoch is kept before a number of it, once; one that it did not sign is not", async () => {
+  const master = await startMaster();
+  const minion = startMinion(master.endpoint);
+  await minion.connection.ready();
+  const forged = signEpoch(9, Buffer.alloc(16), generateIdentity().sign);
+  const envelope = signJob(job(1), master.identity.sign);
+  await master.opened[0]?.notify({ kind: "job", envelope, after: 0, epoch: forged });
+  await master.notify(2, 0);
+  await master.notify(3, 0);
+  await until("the jobs", () => minion.jobs.length === 3);
+  expect(minion.epochs).toEqual([{ signed: master.epoch, at: 1 }]);
+  expect(minion.connection.drops()).toMatchObject({ "bad-signature": 1 });
 });
 
 test("a one-off call takes no jobs", async () => {

@@ -8,10 +8,11 @@ import type {
   MasterEndpoint,
   PeerSession,
 } from "../../../src/wire/endpoints.ts";
+import { signEpoch } from "../../../src/wire/job-epoch.ts";
 import { signJob } from "../../../src/wire/job-envelope.ts";
 import { listenMaster } from "../../../src/wire/master-endpoint.ts";
 import { signHeartbeat } from "../../../src/wire/heartbeat-signature.ts";
-import type { Job, Method, Request, Response } from "../../../src/wire/messages.ts";
+import type { Job, Method, Request, Response, SignedEpoch } from "../../../src/wire/messages.ts";
 import { connectMaster } from "../../../src/wire/minion-connection.ts";
 
 /** Things that a test file opened, closed in reverse order after each test. */
@@ -59,6 +60,9 @@ export interface TestMaster {
   /** Awaited before the verdict is given. */
   decide: (() => Promise<void>) | undefined;
   answer: (<M extends Method>(session: PeerSession, method: M, body: Request<M>) => Promise<Response<M>>) | undefined;
+  readonly epoch: SignedEpoch;
+  /** Signs a job of this number and tells the newest session of it, as if nothing but `after` were known to come before. */
+  notify(seq: number, after: number): Promise<void>;
   /** Signs and keeps a job, and tells every live session of it; its envelope. */
   publish(job: Job): Promise<Uint8Array>;
 }
@@ -80,6 +84,11 @@ export async function startMaster(
     limited: [],
     kept: [],
     holders: new Map(),
+    epoch: signEpoch(1, Buffer.alloc(16, 1), identity.sign),
+    notify: async (number, after) => {
+      const envelope = signJob(job(number), identity.sign);
+      await master.opened.at(-1)?.notify({ kind: "job", envelope, after, epoch: master.epoch });
+    },
     verdict: "accept",
     decide: undefined,
     answer: undefined,
@@ -87,7 +96,8 @@ export async function startMaster(
       const envelope = signJob(next, identity.sign);
       const after = seq();
       master.kept.push({ seq: next.seq, envelope });
-      for (const session of endpoint.sessions()) await session.notify({ kind: "job", envelope, after });
+      for (const session of endpoint.sessions())
+        await session.notify({ kind: "job", envelope, after, epoch: master.epoch });
       return envelope;
     },
   };
@@ -118,6 +128,7 @@ export async function startMaster(
               .filter((kept) => "lastSeq" in body && kept.seq > body.lastSeq)
               .map(({ envelope }) => envelope),
             seq: seq(),
+            epoch: master.epoch,
           },
           pillar: { pillar: { for: session.minionId } },
           return: {},
@@ -134,6 +145,12 @@ export async function startMaster(
   return master as TestMaster;
 }
 
+/** An epoch that was saved, and at how many saved numbers. */
+export interface KeptEpoch {
+  readonly signed: SignedEpoch;
+  readonly at: number;
+}
+
 export interface TestMinion {
   readonly identity: Identity;
   readonly connection: MasterConnection;
@@ -141,6 +158,7 @@ export interface TestMinion {
   readonly jobs: Job[];
   /** Numbers in the order they were saved, whichever master's. */
   readonly saved: number[];
+  readonly epochs: KeptEpoch[];
   readonly remembered: PublicIdentity[];
 }
 
@@ -158,6 +176,10 @@ export interface MinionSetup {
   readonly firstUse?: boolean;
   /** Positions of masters, by fingerprint, as a minion had them before; `saved` are added. */
   readonly positions?: Map<string, number>;
+  /** Epochs as a minion had them before; the newest is shown, and what it saves is added. */
+  readonly epochs?: KeptEpoch[];
+  /** Says in `hello` that it has come so far, whatever is true. */
+  readonly claims?: number;
   readonly call?: true;
   readonly clock?: Clock;
   readonly more?: readonly TestAddress[];
@@ -169,6 +191,7 @@ export function startMinion(master: TestAddress, setup: MinionSetup = {}): TestM
   const states: ConnectionState[] = [];
   const jobs: Job[] = [];
   const saved: number[] = [];
+  const epochs = setup.epochs ?? [];
   const positions = setup.positions ?? new Map<string, number>();
   const remembered: PublicIdentity[] = [];
   const at = ({ host = "127.0.0.1", returnPort }: TestAddress) => ({ host, returnPort });
@@ -194,6 +217,11 @@ export function startMinion(master: TestAddress, setup: MinionSetup = {}): TestM
             positions.set(fingerprint(of), seq);
             return Promise.resolve();
           },
+          epoch: () => epochs.at(-1)?.signed,
+          saveEpoch: async (_of, signed) => {
+            epochs.push({ signed, at: saved.length });
+            return Promise.resolve();
+          },
         },
     clock: setup.clock ?? systemClock,
     random: Math.random,
@@ -203,12 +231,22 @@ export function startMinion(master: TestAddress, setup: MinionSetup = {}): TestM
     handlers: {
       connected: async () => {
         const role = setup.call ? "call" : "agent";
-        await connection.request("hello", { version: "1", bootId: "b", role, grains: {}, lastSeq: 0 });
+        const lastSeq = setup.claims ?? (role === "call" ? 0 : (positions.get(fingerprint(connection.master)) ?? 0));
+        const signed = epochs.at(-1)?.signed;
+        const body = {
+          version: "1",
+          bootId: "b",
+          role,
+          grains: {},
+          lastSeq,
+          ...(signed ? { epoch: signed } : {}),
+        } as const;
+        await connection.request("hello", body);
       },
       stateChanged: (state) => states.push(state),
       job: (next) => jobs.push(next),
     },
   });
   opened.push(connection);
-  return { identity, connection, states, jobs, saved, remembered };
+  return { identity, connection, states, jobs, saved, epochs, remembered };
 }

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
 import { signingKeyFromSeed } from "../../../src/core/crypto/ed25519.ts";
 import { argumentsDigest, type JobStatement, statementBytes } from "../../../src/core/operator-statement.ts";
+import { generateIdentity } from "../../../src/core/identity.ts";
 import type { JobEvent } from "../../../src/core/control-api.ts";
 import { EventBus } from "../../../src/master/events.ts";
 import { Hosts } from "../../../src/master/hosts.ts";
@@ -81,7 +82,14 @@ async function startedJob(clock: SettableClock) {
   const common = { store, hosts, events, log: quiet, keepMs: HOUR, clock };
   const returns = new Returns(common);
   const sign = () => Uint8Array.of(1);
-  const jobs = await Jobs.load({ ...common, returns, sign, acceptedIds, heartbeatMs: 1000 });
+  const jobs = await Jobs.load({
+    ...common,
+    returns,
+    sign,
+    identity: generateIdentity(),
+    acceptedIds,
+    heartbeatMs: 1000,
+  });
   for (const id of acceptedIds()) {
     const hello = { version: "1", bootId: "b", role: "agent", grains: {}, lastSeq: 0 } as const;
     await hosts.hello(new FakeSession(id), hello);

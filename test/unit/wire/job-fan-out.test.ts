@@ -4,6 +4,7 @@ import { JobFanOut } from "../../../src/wire/job-fan-out.ts";
 import { FAN_OUT_BYTES } from "../../../src/wire/limits.ts";
 import { HandClock } from "../master/fakes.ts";
 
+const epoch = { epoch: 1, nonce: new Uint8Array(16), signature: new Uint8Array(64) };
 const MIB = 1024 * 1024;
 
 /** A session whose transport takes what it is told when the test says so. */
@@ -46,6 +47,7 @@ function fleet(count: number, isQuick: boolean) {
   const send = async (bytes: number, of = ids) =>
     fanOut.send({
       envelope: new Uint8Array(bytes),
+      epoch,
       ids: of,
       find: (id) => {
         const session = readers.get(id);

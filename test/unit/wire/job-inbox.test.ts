@@ -2,10 +2,12 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { generateIdentity } from "../../../src/core/identity.ts";
 import { Drops } from "../../../src/wire/drop-counters.ts";
+import { signEpoch } from "../../../src/wire/job-epoch.ts";
 import { signJob } from "../../../src/wire/job-envelope.ts";
 import { JobInbox } from "../../../src/wire/job-inbox.ts";
 
 const master = generateIdentity();
+const epoch = signEpoch(1, Buffer.alloc(16), master.sign);
 const envelopes = new Map<number, Uint8Array>();
 
 /** A job of that number; signed once for all runs. */
@@ -42,6 +44,7 @@ class ModelMaster {
     return {
       envelopes: some.map((seq) => envelopeOf(seq)),
       seq: some.length < wanted.length ? (some.at(-1) ?? 0) : this.#seq,
+      epoch,
     };
   }
 }
@@ -62,6 +65,8 @@ async function run(steps: readonly Step[]): Promise<{ readonly delivered: number
           kept = seq;
           return Promise.resolve();
         },
+        epoch: () => epoch,
+        saveEpoch: async () => Promise.resolve(),
       },
       drops: new Drops(),
       deliver: ({ seq }) => {
@@ -78,7 +83,7 @@ async function run(steps: readonly Step[]): Promise<{ readonly delivered: number
     inbox.attach({ master: master.public, fetch: async (lastSeq) => Promise.resolve(model.since(lastSeq)) });
     inbox.latest(model.awaited());
   };
-  const notice = (what: typeof last) => what && inbox.noticed(envelopeOf(what.seq), what.after);
+  const notice = (what: typeof last) => what && inbox.noticed(envelopeOf(what.seq), what.after, epoch);
   // turns enough for everything that is queued: no timer is involved
   const settle = async () => new Promise<void>((done) => setImmediate(done));
   attach();
