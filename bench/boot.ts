@@ -15,7 +15,7 @@ interface GuestFigures {
 /** The startup run of an existing volume against the bare shell commands, in one guest kernel. */
 export async function run(): Promise<BenchResult> {
   buildBundle();
-  const output = await runScriptInGuest("bench/boot-guest.ts");
+  const { output, kernel } = await runScriptInGuest("bench/boot-guest.ts");
   const figures = JSON.parse(
     output.split("\n").find((line) => line.startsWith('{"shellMs"')) ?? "null",
   ) as GuestFigures | null;
@@ -48,8 +48,11 @@ export async function run(): Promise<BenchResult> {
       { key: "masterCpuMs", value: figures.masterMs, unit: "ms", note: "for one minion's start, startup run and end" },
       { key: "nodeStartMs", value: figures.nodeMs, unit: "ms" },
     ],
-    remarks: figures.timeline
-      .filter(({ what }) => what !== "kernel started")
-      .map(({ what, at }) => `${String(Math.round(at - first)).padStart(6)} ms  ${what}`),
+    remarks: [
+      kernel,
+      ...figures.timeline
+        .filter(({ what }) => what !== "kernel started")
+        .map(({ what, at }) => `${String(Math.round(at - first)).padStart(6)} ms  ${what}`),
+    ],
   };
 }

@@ -11,7 +11,7 @@ export interface VolumeFigures {
 
 /** A rotation of one host, and warm starts of a volume with people's slow slots beside the machine's, in one guest kernel. */
 export async function run(): Promise<BenchResult> {
-  const output = await runScriptInGuest("bench/volume-guest.ts");
+  const { output, kernel } = await runScriptInGuest("bench/volume-guest.ts");
   const figures = JSON.parse(
     output.split("\n").find((line) => line.startsWith('{"rotateMs"')) ?? "null",
   ) as VolumeFigures | null;
@@ -43,5 +43,6 @@ export async function run(): Promise<BenchResult> {
         note: "to add one argon2id slot: a derivation that a boot never pays",
       },
     ],
+    remarks: [kernel],
   };
 }

@@ -101,18 +101,17 @@ export async function run(
 }
 
 /**
- * Runs one script of the project with Node in a User-Mode Linux kernel; resolves with what it printed. Throws when it
- * ends with another status than 0.
+ * Runs one script of the project with Node in a User-Mode Linux kernel; resolves with what it printed, and with a line
+ * about the kernel. Throws when it ends with another status than 0.
  */
-export async function runScriptInGuest(script: string): Promise<string> {
+export async function runScriptInGuest(script: string): Promise<{ readonly output: string; readonly kernel: string }> {
   const kernel = await readyKernel();
-  console.error(kernelLine(kernel));
   const exchange = mkdtempSync(join(tmpdir(), "latchkey-kernel-"));
   try {
     await runInGuest(kernel, exchange, [`SCRIPT=${join(PROJECT, script)}`]);
     const read = (name: string) => (existsSync(join(exchange, name)) ? readFileSync(join(exchange, name), "utf8") : "");
     if (read("status").trim() !== "0") throw new Error(`${script} failed in the guest:\n${read("output")}`);
-    return read("output");
+    return { output: read("output"), kernel: kernelLine(kernel) };
   } finally {
     rmSync(exchange, { recursive: true, force: true });
   }
