@@ -16,6 +16,8 @@ export interface RunOptions {
   /** User to run as, by name. */
   readonly user?: string;
   readonly signal?: AbortSignal;
+  /** What the command has open as 3, 4, and so on, besides: `/proc/self/fd/3` leads to it whatever became of its name. */
+  readonly descriptors?: readonly number[];
   /** Standard output is key material: it comes as `secret`, at most 64 KiB of it, and `stdout` is "". The caller wipes it. */
   readonly secretStdout?: boolean;
 }
@@ -64,6 +66,55 @@ export interface WriteOptions {
   readonly gid?: number;
 }
 
+/** How a path is walked. */
+export interface HoldOptions {
+  /**
+   * Go on where others can change what the path leads to. False is an answer to a state's parameter of this name, which the
+   * error then hints at.
+   */
+  readonly allowUnsafePath?: boolean;
+  /** When the path ends at a link that nobody else can have planted: hold what that leads to, in place of the link. */
+  readonly followLast?: boolean;
+  /** Make missing parent directories, with these permission bits. */
+  readonly parentsMode?: number;
+}
+
+/** Owner, group and permission bits to set; undefined leaves as is. */
+export interface OwnershipChange {
+  readonly uid?: number | undefined;
+  readonly gid?: number | undefined;
+  readonly mode?: number | undefined;
+}
+
+/**
+ * A name in a directory that is held open, so that everything here happens in that very directory whatever becomes of the path.
+ * Nothing follows a link. Throws HostError. To be disposed of.
+ */
+export interface HeldPath extends Disposable {
+  /** Where it was, links resolved. */
+  readonly path: string;
+  /** Why others can change what the path leads to; "" when nobody else can. */
+  readonly unsafe: string;
+  /** What has the name; undefined when nothing has. */
+  readonly found: FileStat | undefined;
+  /** The directory, and what was found in it; undefined when nothing was. For `RunOptions.descriptors`. */
+  readonly directoryDescriptor: number;
+  readonly foundDescriptor: number | undefined;
+  /** Of a regular file. */
+  readFile(): Promise<Buffer>;
+  /** Replaces it whole: temporary file beside it, fsync, rename, fsync of the directory. */
+  writeFile(data: Uint8Array, options: WriteOptions): Promise<void>;
+  /** Makes the directory, which is what is found from then on. Its owner and mode are right once it has its name. */
+  makeDirectory(options: WriteOptions): Promise<void>;
+  /**
+   * Sets them on the file or directory that was found. Where others can change names it may be another than is meant: `unsafe-owner`
+   * unless it belongs to the user that it should belong to, or to whom the directory belongs, and not to root.
+   */
+  setOwnership(change: OwnershipChange): Promise<void>;
+  /** Removes the name of a file or empty directory, on disk when it resolves; nothing happens when it is not there. */
+  remove(): Promise<void>;
+}
+
 /** Space of the file system that holds a path, in bytes. */
 export interface FileSystemSpace {
   readonly total: number;
@@ -86,6 +137,7 @@ export interface Hold {
 /**
  * The only way from a minion's code to its machine. Paths are absolute. Reading methods return undefined for what does
  * not exist; every other failure is a HostError whose `facts` say what was tried (argv masked, exit code, last stderr).
+ * What writes goes through `holdPath`: HostError `unsafe-path` where another user can change what the path leads to.
  */
 export interface Host {
   /**
@@ -96,7 +148,13 @@ export interface Host {
   readFile(path: string): Promise<Buffer | undefined>;
   /** `length` bytes from `offset`, fewer at the end, from a file or block device; undefined when there is none. */
   readRange(path: string, offset: number, length: number): Promise<Buffer | undefined>;
-  /** Replaces the file whole: temporary file beside it, fsync, rename, fsync of the directory. */
+  /**
+   * Walks to a path, part by part, without following a link that another user can have planted (`unsafe-link`), and holds its
+   * directory open. Undefined when that does not exist. Throws HostError `unsafe-path` where others can change what the path
+   * leads to, unless that is allowed, and `unsafe-link` for a file that has more names there (link(2)).
+   */
+  holdPath(path: string, options?: HoldOptions): Promise<HeldPath | undefined>;
+  /** Replaces the file whole: temporary file beside it, fsync, rename, fsync of the directory. A link is replaced, too. */
   writeFile(path: string, data: Uint8Array, options: WriteOptions): Promise<void>;
   /** Follows symbolic links. */
   stat(path: string): Promise<FileStat | undefined>;
@@ -109,8 +167,6 @@ export interface Host {
   readDirectory(path: string): Promise<readonly string[] | undefined>;
   /** Makes the directory and its missing parents; the mode applies to what it makes. */
   makeDirectory(path: string, mode: number): Promise<void>;
-  setMode(path: string, mode: number): Promise<void>;
-  setOwner(path: string, uid: number, gid: number): Promise<void>;
   /** Removes one file or empty directory, on disk when it resolves; nothing happens when it is not there. */
   remove(path: string): Promise<void>;
   space(path: string): Promise<FileSystemSpace | undefined>;

@@ -112,6 +112,8 @@ function passedOn(): Record<string, string> {
   );
 }
 
+const handedOn = ({ descriptors = [] }: RunOptions) => descriptors as readonly unknown[] as readonly "inherit"[];
+
 function spawnOptions(options: RunOptions) {
   const account = options.user === undefined ? {} : findAccount(options.user);
   return {
@@ -119,9 +121,8 @@ function spawnOptions(options: RunOptions) {
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     env: { ...COMMAND_ENV, ...passedOn(), ...options.env },
     extendEnv: false,
-    stdin: options.stdin === undefined ? "ignore" : "pipe",
-    stdout: "pipe",
-    stderr: "pipe",
+    // execa hands descriptors on like "inherit"; its types have them for the first three alone
+    stdio: [options.stdin === undefined ? "ignore" : "pipe", "pipe", "pipe", ...handedOn(options)],
     buffer: false,
     reject: false,
     // a process group of its own, so that a timeout ends all of it

@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -149,11 +150,98 @@ describe.each(hosts)("the %s host", (label, make, link) => {
     expect(await host.stat(at("tree"))).toBeUndefined();
   });
 
+  const setMode = async (path: string, mode: number) => {
+    using held = await host.holdPath(path, { allowUnsafePath: true });
+    await held?.setOwnership({ mode });
+  };
+
   test("changes modes", async () => {
     await host.writeFile(at("mode"), Buffer.from(""), { mode: 0o600 });
-    await host.setMode(at("mode"), 0o755);
+    await setMode(at("mode"), 0o755);
     expect((await host.stat(at("mode")))?.mode).toBe(0o755);
-    expect((await failing(host.setMode(at("absent"), 0o755))).facts).toMatchObject({ errno: "ENOENT" });
+    expect((await failing(setMode(at("absent"), 0o755))).facts).toMatchObject({ errno: "ENOENT" });
+  });
+
+  test("holds what has a name, and the directory, links resolved where root alone writes", async () => {
+    await host.makeDirectory(at("held/in"), 0o755);
+    link(at("held/link"), "in/../in");
+    using held = await host.holdPath(at("held/link/file"));
+    expect(held).toMatchObject({ path: at("held/in/file"), found: undefined, foundDescriptor: undefined, unsafe: "" });
+    await held?.writeFile(Buffer.from("kept"), { mode: 0o640 });
+    link(at("held/name"), "link/file");
+    using itself = await host.holdPath(at("held/name"));
+    expect(itself).toMatchObject({ path: at("held/name"), found: { kind: "symlink" } });
+    using followed = await host.holdPath(at("held/name"), { followLast: true });
+    expect(followed).toMatchObject({ path: at("held/in/file"), found: { kind: "file", mode: 0o640 } });
+    expect((await followed?.readFile())?.toString()).toBe("kept");
+    expect(followed?.foundDescriptor).toEqual(expect.any(Number));
+    using directory = await host.holdPath(at("held/in"));
+    expect(directory?.found?.kind).toBe("directory");
+    expect(await failing(directory?.readFile() as Promise<Buffer>)).toMatchObject({ code: "wrong-file-kind" });
+    expect(await host.holdPath(at("held/none/file"))).toBeUndefined();
+    expect(await host.holdPath(at("held/in/file/below"))).toBeUndefined();
+    using made = await host.holdPath(at("held/made/deep/x"), { parentsMode: 0o711 });
+    expect(made?.found).toBeUndefined();
+    expect(await host.stat(at("held/made/deep"))).toMatchObject({ kind: "directory", mode: 0o711 });
+    using root = await host.holdPath("/");
+    expect(root).toMatchObject({ path: "/", found: { kind: "directory" } });
+  });
+
+  test.each([
+    [0o777, /every user may write to "/u, "unsafe-path"],
+    // nobody can take from root what is root's in a directory with the sticky bit
+    [0o1777, /every user may write to "/u, "held"],
+    [0o775, /group .* may write to "/u, "unsafe-path"],
+  ])("refuses a path below a directory of mode %o unless it is meant", async (mode, reason, further) => {
+    const open = at(`open-${mode}`);
+    await host.makeDirectory(`${open}/x/y`, 0o755);
+    await setMode(open, mode);
+    const refused = { code: "unsafe-path", message: expect.stringMatching(reason) as string };
+    expect(await failing(host.writeFile(`${open}/file`, Buffer.from(""), { mode: 0o600 }))).toMatchObject(refused);
+    expect(await failing(host.makeDirectory(`${open}/new/deep`, 0o755))).toMatchObject(refused);
+    expect(await failing(host.remove(`${open}/x`))).toMatchObject(refused);
+    expect(await failing(host.holdPath(`${open}/x`, { allowUnsafePath: false }))).toMatchObject(refused);
+    const below = host.holdPath(`${open}/x/y/file`).then(
+      () => "held",
+      ({ code }: HostError) => code,
+    );
+    expect(await below).toBe(further);
+    using held = await host.holdPath(`${open}/made/file`, { allowUnsafePath: true, parentsMode: 0o750 });
+    expect(held?.unsafe).toMatch(reason);
+    await held?.writeFile(Buffer.from("meant"), { mode: 0o600 });
+    expect((await host.readFile(`${open}/made/file`))?.toString()).toBe("meant");
+    using directory = await host.holdPath(`${open}/made/z`, { allowUnsafePath: true });
+    await directory?.makeDirectory({ mode: 0o700 });
+    expect(directory?.found).toMatchObject({ kind: "directory", mode: 0o700 });
+    expect(await host.readDirectory(`${open}/made`)).toEqual(["file", "z"]);
+  });
+
+  test("never follows a link that others can have planted, on the way or at the end", async () => {
+    await host.makeDirectory(at("planted/safe"), 0o755);
+    await host.makeDirectory(at("planted/open"), 0o755);
+    await host.writeFile(at("planted/safe/file"), Buffer.from("old"), { mode: 0o600 });
+    link(at("planted/open/way"), "../safe");
+    link(at("planted/open/end"), "../safe/file");
+    await setMode(at("planted/open"), 0o777);
+    const meant = { allowUnsafePath: true, followLast: true };
+    const refused = { code: "unsafe-link", message: expect.stringContaining("is a link") as string };
+    expect(await failing(host.holdPath(at("planted/open/way/file"), meant))).toMatchObject(refused);
+    expect(await failing(host.holdPath(at("planted/open/end"), meant))).toMatchObject(refused);
+    using itself = await host.holdPath(at("planted/open/end"), { allowUnsafePath: true });
+    expect(await failing(itself?.setOwnership({ mode: 0o777 }) as Promise<void>)).toMatchObject({
+      code: "wrong-file-kind",
+    });
+    await itself?.writeFile(Buffer.from("new"), { mode: 0o644 });
+    expect((await host.readFile(at("planted/safe/file")))?.toString()).toBe("old");
+    expect((await host.lstat(at("planted/open/end")))?.kind).toBe("file");
+  });
+
+  test("what is ours already keeps its owner and mode where others can have moved it", async () => {
+    await host.makeDirectory(at("moved/open"), 0o755);
+    await host.writeFile(at("moved/open/secret"), Buffer.from(""), { mode: 0o600 });
+    await setMode(at("moved/open"), 0o777);
+    expect(await failing(setMode(at("moved/open/secret"), 0o644))).toMatchObject({ code: "unsafe-owner" });
+    expect((await host.stat(at("moved/open/secret")))?.mode).toBe(0o600);
   });
 
   test("a directory is not read as a file", async () => {
@@ -169,6 +257,55 @@ describe.each(hosts)("the %s host", (label, make, link) => {
 
 describe("the real host alone", () => {
   const host = createHost();
+
+  test("a file with a second name is refused where others can have given it", async () => {
+    const open = join(scratch, "hard");
+    mkdirSync(open);
+    writeFileSync(join(scratch, "precious"), "");
+    linkSync(join(scratch, "precious"), join(open, "name"));
+    using closed = await host.holdPath(join(open, "name"));
+    expect(closed?.found?.kind).toBe("file");
+    chmodSync(open, 0o777);
+    const refused = { code: "unsafe-link", message: expect.stringContaining("second name") as string };
+    expect(await failing(host.holdPath(join(open, "name"), { allowUnsafePath: true }))).toMatchObject(refused);
+  });
+
+  test("a FIFO or device at the end of a path is held without being opened", async () => {
+    execFileSync("mkfifo", [join(scratch, "planted")]);
+    using held = await host.holdPath(join(scratch, "planted"));
+    expect(await failing(held?.readFile() as Promise<Buffer>)).toMatchObject({ code: "wrong-file-kind" });
+    expect(await failing(held?.setOwnership({ mode: 0o777 }) as Promise<void>)).toMatchObject({
+      code: "wrong-file-kind",
+    });
+  });
+
+  test("whatever becomes of the path, what is held is what is written to and what a command gets", async () => {
+    const path = (name: string) => join(scratch, name);
+    mkdirSync(path("first"));
+    using held = await host.holdPath(join(path("first"), "file"));
+    renameSync(path("first"), path("second"));
+    mkdirSync(path("first"));
+    await held?.writeFile(Buffer.from("here"), { mode: 0o600 });
+    expect(existsSync(join(path("first"), "file"))).toBe(false);
+    const descriptors = [held?.directoryDescriptor ?? -1];
+    const { stdout } = await host.run(["cat", "/proc/self/fd/3/file"], { descriptors });
+    expect(stdout).toBe("here");
+  });
+
+  test("every descriptor of a walk is closed again", async () => {
+    const count = () => readdirSync("/proc/self/fd").length;
+    mkdirSync(join(scratch, "leak"));
+    symlinkSync("leak", join(scratch, "leak-link"));
+    const before = count();
+    for (const name of ["leak/file", "leak-link/file", "none/file", "leak-link", "precious/x"]) {
+      for (const followLast of [false, true]) {
+        const held = await host.holdPath(join(scratch, name), { followLast });
+        held?.[Symbol.dispose]();
+      }
+    }
+    await failing(host.holdPath("/tmp/x"));
+    expect(count()).toBe(before);
+  });
 
   test("a missing program and a missing directory are told apart", async () => {
     expect(await failing(host.run(["no-such-program-here"]))).toMatchObject({ code: "command-missing" });

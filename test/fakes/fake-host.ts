@@ -2,24 +2,16 @@ import { BugError, HostError } from "../../src/core/errors.ts";
 import { Secret } from "../../src/core/secret.ts";
 import { commandName } from "../../src/minion/mask-argv.ts";
 import {
-  type FileKind,
   type FileStat,
+  type HeldPath,
+  type HoldOptions,
   type Host,
   type RunOptions,
   type RunResult,
   stdinParts,
+  type WriteOptions,
 } from "../../src/core/host.ts";
-
-interface Node {
-  kind: FileKind;
-  data: Buffer;
-  mode: number;
-  uid: number;
-  gid: number;
-  target: string;
-  rdev: string;
-  mtimeMs: number;
-}
+import { dirname, fileError, holdNode, type Node, node, readable, statOf } from "./fake-held-path.ts";
 
 /** What a scripted command does; missing fields are those of a quiet success. */
 export type FakeResult = Partial<RunResult>;
@@ -106,25 +98,23 @@ export class FakeHost implements Host {
 
   async readFile(path: string): Promise<Buffer | undefined> {
     const found = this.#find(path, true)?.node;
-    return found === undefined ? undefined : Buffer.from(this.#readable(path, found, ["file"]).data);
+    return found === undefined ? undefined : Buffer.from(readable(path, found, ["file"]).data);
   }
 
   async readRange(path: string, offset: number, length: number): Promise<Buffer | undefined> {
     const found = this.#find(path, true)?.node;
     if (found === undefined) return undefined;
-    return Buffer.from(this.#readable(path, found, ["file", "block"]).data.subarray(offset, offset + length));
+    return Buffer.from(readable(path, found, ["file", "block"]).data.subarray(offset, offset + length));
   }
 
-  async writeFile(
-    path: string,
-    data: Uint8Array,
-    { mode, uid = 0, gid = 0 }: Parameters<Host["writeFile"]>[2],
-  ): Promise<void> {
-    const parent = this.#find(dirname(path), true);
-    if (parent === undefined) throw fileError("write", path, "ENOENT", "no such file or directory");
-    const at = `${parent.path === "/" ? "" : parent.path}/${path.split("/").at(-1) ?? ""}`;
-    if (this.#nodes.get(at)?.kind === "directory") throw fileError("write", path, "EISDIR", "it is a directory");
-    this.#nodes.set(at, node({ data: Buffer.from(data), mode, uid, gid }));
+  async holdPath(path: string, options: HoldOptions = {}): Promise<HeldPath | undefined> {
+    return holdNode({ nodes: this.#nodes, names: (directory) => this.#names(directory) }, path, options);
+  }
+
+  async writeFile(path: string, data: Uint8Array, options: WriteOptions): Promise<void> {
+    const held = await this.holdPath(path);
+    if (held === undefined) throw fileError("write", path, "ENOENT", "no such file or directory");
+    await held.writeFile(data, options);
   }
 
   async stat(path: string): Promise<FileStat | undefined> {
@@ -154,36 +144,18 @@ export class FakeHost implements Host {
   }
 
   async makeDirectory(path: string, mode: number): Promise<void> {
-    const found = this.#find(path, true)?.node;
-    if (found?.kind === "directory") return;
-    if (found !== undefined) throw fileError("make directory", path, "EEXIST", "file already exists");
-    await this.makeDirectory(dirname(path), mode);
-    const parent = this.#find(dirname(path), true);
-    const base = parent === undefined || parent.path === "/" ? "" : parent.path;
-    this.#nodes.set(`${base}/${path.split("/").at(-1) ?? ""}`, node({ kind: "directory", mode }));
-  }
-
-  async setMode(path: string, mode: number): Promise<void> {
-    this.#present("set the mode of", path).mode = mode;
-  }
-
-  async setOwner(path: string, uid: number, gid: number): Promise<void> {
-    Object.assign(this.#present("set the owner of", path), { uid, gid });
+    const held = await this.holdPath(path, { followLast: true, parentsMode: mode });
+    if (held?.found?.kind !== "directory") await held?.makeDirectory({ mode });
   }
 
   async remove(path: string): Promise<void> {
-    const found = this.#find(path, false);
-    if (found === undefined) return;
-    if (found.node.kind === "directory" && this.#names(found.path).length > 0) {
-      throw fileError("remove", path, "ENOTEMPTY", "directory not empty");
-    }
-    this.#nodes.delete(found.path);
+    await (await this.holdPath(path))?.remove();
   }
 
   async hold(path: string): ReturnType<Host["hold"]> {
     const found = this.#find(path, true);
     if (found === undefined) return undefined;
-    const held = this.#readable(path, found.node, ["file", "block"]);
+    const held = readable(path, found.node, ["file", "block"]);
     const isHeld = (node: Node) => (held.kind === "block" ? node.rdev === held.rdev : node === held);
     const stat = statOf(held);
     if (stat === undefined) return undefined;
@@ -218,18 +190,6 @@ export class FakeHost implements Host {
     }
   }
 
-  #readable(path: string, found: Node, kinds: readonly FileKind[]): Node {
-    if (kinds.includes(found.kind)) return found;
-    const facts = { path, kind: found.kind };
-    throw new HostError("wrong-file-kind", `cannot read "${path}": it is a ${found.kind}`, { facts });
-  }
-
-  #present(verb: string, path: string): Node {
-    const found = this.#find(path, true);
-    if (found === undefined) throw fileError(verb, path, "ENOENT", "no such file or directory");
-    return found.node;
-  }
-
   #find(path: string, follow: boolean, hops = 0): { readonly path: string; readonly node: Node } | undefined {
     const parts = path.split("/").filter((part) => part !== "" && part !== ".");
     let at = "";
@@ -249,32 +209,4 @@ export class FakeHost implements Host {
     const found = this.#nodes.get(key);
     return found === undefined ? undefined : { path: key, node: found };
   }
-}
-
-function node(facts: Partial<Node>): Node {
-  return {
-    kind: "file",
-    data: Buffer.alloc(0),
-    mode: 0o644,
-    uid: 0,
-    gid: 0,
-    target: "",
-    rdev: "",
-    mtimeMs: 1_700_000_000_000,
-    ...facts,
-  };
-}
-
-function statOf(found: Node | undefined): FileStat | undefined {
-  if (found === undefined) return undefined;
-  const { kind, data, mode, uid, gid, rdev, mtimeMs } = found;
-  return { kind, size: data.length, mode, uid, gid, rdev, dev: "8:1", mtimeMs };
-}
-
-function dirname(path: string): string {
-  return path.slice(0, path.lastIndexOf("/")) || "/";
-}
-
-function fileError(verb: string, path: string, errno: string, reason: string): HostError {
-  return new HostError("file-failed", `cannot ${verb} "${path}": ${reason}`, { facts: { path, errno } });
 }

@@ -48,7 +48,7 @@ test("loop.attached takes the device that is asked for, and refuses one that has
 
 test("a disk that is full leaves no half-made loop file behind", async () => {
   const small = machine.makeDirectory("small");
-  await machine.sh("mount", "-t", "tmpfs", "-o", "size=2M", "small", small);
+  await machine.sh("mount", "-t", "tmpfs", "-o", "size=2M,mode=0755", "small", small);
   await expect(run.apply("loop.attached", { name: `${small}/big`, size: "64M" })).rejects.toMatchObject({
     code: "command-failed",
     message: expect.stringContaining("No space left on device") as string,

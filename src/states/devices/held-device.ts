@@ -78,8 +78,7 @@ function heldHost(host: Host, held: HeldDevice): Host {
     realPath: (path) => host.realPath(path),
     readDirectory: (path) => host.readDirectory(path),
     makeDirectory: (path, mode) => host.makeDirectory(path, mode),
-    setMode: (path, mode) => host.setMode(path, mode),
-    setOwner: (path, uid, gid) => host.setOwner(path, uid, gid),
+    holdPath: (path, options) => host.holdPath(path, options),
     remove: (path) => host.remove(path),
     space: (path) => host.space(path),
   };

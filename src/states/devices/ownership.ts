@@ -1,4 +1,4 @@
-import type { FileStat, Host } from "../../core/host.ts";
+import type { FileStat, HeldPath, Host, WriteOptions } from "../../core/host.ts";
 import { z } from "../../core/schema.ts";
 import type { Change } from "../state.ts";
 import { findGroupId, findUserId } from "./accounts.ts";
@@ -47,12 +47,13 @@ export function compareOwnership(stat: FileStat, { mode, uid, gid }: Ownership):
   return changes;
 }
 
-/** Puts owner and mode right; the mode last, since a new owner clears set-user-id bits. */
-export async function applyOwnership(host: Host, path: string, ownership: Ownership): Promise<void> {
-  const { mode, uid, gid } = ownership;
-  const stat = await host.stat(path);
-  if (stat === undefined) return;
-  const changes = compareOwnership(stat, ownership);
-  if (changes.some(({ field }) => field !== "mode")) await host.setOwner(path, uid ?? stat.uid, gid ?? stat.gid);
-  if (mode !== undefined && changes.length > 0) await host.setMode(path, mode);
+/** Puts owner and mode right on what is held; nothing when there is nothing. */
+export async function applyOwnership(held: HeldPath, ownership: Ownership): Promise<void> {
+  if (held.found !== undefined && compareOwnership(held.found, ownership).length > 0)
+    await held.setOwnership(ownership);
+}
+
+/** What a file or directory is made with. */
+export function ownershipOfNew({ mode, uid, gid }: Ownership, defaultMode: number): WriteOptions {
+  return { mode: mode ?? defaultMode, ...(uid === undefined ? {} : { uid }), ...(gid === undefined ? {} : { gid }) };
 }

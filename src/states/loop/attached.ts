@@ -1,9 +1,9 @@
-import { dirname } from "node:path";
 import { HostError } from "../../core/errors.ts";
 import type { Host } from "../../core/host.ts";
 import { z } from "../../core/schema.ts";
 import { formatSize, parseSize } from "../../core/units.ts";
 import { readBlockDevice } from "../devices/block-device.ts";
+import { lookAt } from "../devices/held.ts";
 import { findLoop } from "../devices/loop-device.ts";
 import { absolutePath } from "../devices/storage-params.ts";
 import { type ApplyContext, type Change, type CheckContext, defineState } from "../state.ts";
@@ -27,7 +27,9 @@ type Params = z.infer<typeof params>;
 
 async function check(wanted: Params, context: CheckContext): Promise<readonly Change[]> {
   const { host } = context;
-  const file = await host.stat(wanted.name);
+  // never where another user could put their own file in its place
+  const seen = await lookAt(host, wanted.name, {});
+  const file = seen?.found;
   const changes: Change[] = [];
   const size = wanted.size === undefined ? undefined : parseSize(wanted.size);
   if (file === undefined) {
@@ -36,7 +38,7 @@ async function check(wanted: Params, context: CheckContext): Promise<readonly Ch
         hint: "give a size to have it made",
       });
     }
-    if ((await host.stat(dirname(wanted.name)))?.kind !== "directory") {
+    if (seen === undefined) {
       throw new HostError("device-missing", `cannot make "${wanted.name}": its directory does not exist`);
     }
     changes.push({ field: "file", from: null, to: formatSize(size) });

@@ -1,16 +1,30 @@
 import { HostError } from "../../core/errors.ts";
+import type { HeldPath, Host } from "../../core/host.ts";
 import { z } from "../../core/schema.ts";
 import { findContents, findUse } from "../devices/blank.ts";
-import { type BlockDevice, missingDevice, requireBlockDevice, wrongDevice } from "../devices/block-device.ts";
-import { findMountOn, isMountOf, type Mount, mountsBelow, readMounts } from "../devices/mount-table.ts";
+import {
+  type BlockDevice,
+  missingDevice,
+  readKernelName,
+  requireBlockDevice,
+  wrongDevice,
+} from "../devices/block-device.ts";
+import {
+  findMountOn,
+  isMountOf,
+  type Mount,
+  type MountableDevice,
+  mountsBelow,
+  readMounts,
+} from "../devices/mount-table.ts";
+import { lookAt, unsafePathParam } from "../devices/held.ts";
 import { absolutePath } from "../devices/storage-params.ts";
 import { readSuperblock } from "../devices/superblock.ts";
-import { type Change, type CheckContext, defineState } from "../state.ts";
+import { type ApplyContext, type Change, type CheckContext, defineState } from "../state.ts";
 import { mountCovered } from "./covered.ts";
+import { assertMountedThere, runMount } from "./mount-held.ts";
 import { findFstabLine, formatFstabLine, type FstabEntry, readFstab, setFstabLine, writeFstab } from "./fstab.ts";
 
-/** A journal that is replayed on a slow disk takes its time, and must not be cut short. */
-const MOUNT_TIMEOUT_MS = 3_600_000;
 const MOUNT_POINT_MODE = 0o755;
 /** Options whose effect shows in the mount table under their own name: only these are compared and remounted. */
 const VISIBLE = new Set(["ro", "rw", "nodev", "nosuid", "noexec", "noatime", "nodiratime", "relatime", "sync"]);
@@ -27,6 +41,7 @@ const params = z.strictObject({
     .default("defaults")
     .describe("Mount options, as a list or separated by commas"),
   mkmnt: z.boolean().default(false).describe("Make the mount point when it is missing"),
+  allow_unsafe_path: unsafePathParam,
   persist: z.boolean().default(false).describe("Also keep a line in /etc/fstab, with noauto and nofail"),
 });
 type Params = z.infer<typeof params>;
@@ -89,12 +104,34 @@ function compareOptions(mount: Mount, wanted: Params): readonly Change[] {
     : [{ field: "opts", from: mount.options.join(","), to: optionsOf(wanted).join(",") }];
 }
 
+/** The device as the mount table has it; only file systems with numbers of their own need its kernel name. */
+async function mountableDevice(host: Host, path: string): Promise<MountableDevice> {
+  const stat = await host.stat(path);
+  if (stat?.kind !== "block") throw missingDevice(`cannot find device "${path}": there is nothing at this path`, path);
+  return { number: stat.rdev, kernelName: (await readKernelName(host, path)) ?? "" };
+}
+
+/** The mount point, held, made where it was missing. */
+async function takePoint(wanted: Params, context: ApplyContext): Promise<HeldPath> {
+  const options = { followLast: true, allowUnsafePath: wanted.allow_unsafe_path, parentsMode: MOUNT_POINT_MODE };
+  const held = await context.host.holdPath(wanted.name, options);
+  if (held === undefined) throw new HostError("no-mount-point", `cannot mount on "${wanted.name}": it went away`);
+  try {
+    if (held.found === undefined) await held.makeDirectory({ mode: MOUNT_POINT_MODE });
+    return held;
+  } catch (error) {
+    held[Symbol.dispose]();
+    throw error;
+  }
+}
+
 async function checkMount(wanted: Params, context: CheckContext): Promise<readonly Change[]> {
   const { host } = context;
   const { name } = wanted;
   const device = await requireBlockDevice(host, wanted.device);
+  const seen = await lookAt(host, name, { allowUnsafePath: wanted.allow_unsafe_path });
   const mounts = await readMounts(host);
-  const real = (await host.realPath(name)) ?? name;
+  const real = seen?.path ?? name;
   const mount = findMount(mounts, real);
   if (mount !== undefined) {
     if (await isMountOf(host, mount, device)) return compareOptions(mount, wanted);
@@ -110,7 +147,7 @@ async function checkMount(wanted: Params, context: CheckContext): Promise<readon
     throw wrongDevice(`cannot mount "${wanted.device}" on "${name}": it ${elsewhere}`, wanted.device, elsewhere);
   }
   assertNothingBelow(wanted, mounts, real);
-  const point = await host.stat(name);
+  const point = seen?.found;
   if (point === undefined && !wanted.mkmnt) {
     throw new HostError("no-mount-point", `cannot mount on "${name}": there is no such directory`, {
       hint: "set mkmnt: true",
@@ -137,23 +174,24 @@ export const mountMounted = defineState({
   params,
   check: async (wanted, context) => [...(await checkMount(wanted, context)), ...(await checkFstab(wanted, context))],
   apply: async (wanted, context, changes) => {
-    const { host, signal } = context;
+    const { host } = context;
     const fields = new Set(changes.map(({ field }) => field));
     const options = optionsOf(wanted).join(",") || "defaults";
     if (fields.has("mounted")) {
-      if ((await host.stat(wanted.name)) === undefined) await host.makeDirectory(wanted.name, MOUNT_POINT_MODE);
-      const real = (await host.realPath(wanted.name)) ?? wanted.name;
-      for (const { fsType, mountPoint } of assertNothingBelow(wanted, await readMounts(host), real)) {
+      using held = await takePoint(wanted, context);
+      const mounts = await readMounts(host);
+      const device = await mountableDevice(host, wanted.device);
+      for (const { fsType, mountPoint } of assertNothingBelow(wanted, mounts, held.path)) {
         context.note(`covers the ${fsType} that is mounted on "${mountPoint}": mount that anew, after the volume`);
       }
-      const argv = ["mount", "-t", wanted.fstype, "-o", options, "--", wanted.device, wanted.name] as const;
-      await host.run([...argv], { timeoutMs: MOUNT_TIMEOUT_MS, signal });
+      await runMount(context, held, ["-t", wanted.fstype, "-o", options, "--", wanted.device]);
+      await assertMountedThere(context, wanted, { path: held.path, mounts, device });
       context.mounted?.(wanted.device);
       context.reached("provision:mounted");
     }
     if (fields.has("opts")) {
-      const argv = ["mount", "-o", `remount,${options}`, "--", wanted.device, wanted.name] as const;
-      await host.run([...argv], { timeoutMs: MOUNT_TIMEOUT_MS, signal });
+      using held = await takePoint(wanted, context);
+      await runMount(context, held, ["-o", `remount,${options}`, "--", wanted.device]);
     }
     if (fields.has("fstab")) {
       await writeFstab(host, setFstabLine(await readFstab(host), entryOf(wanted)));

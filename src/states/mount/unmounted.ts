@@ -1,16 +1,13 @@
 import { HostError } from "../../core/errors.ts";
 import { z } from "../../core/schema.ts";
 import { busyDevice, readBlockDevice, wrongDevice } from "../devices/block-device.ts";
+import { lookAt } from "../devices/held.ts";
 import { findMountOn, isMountOf, mountsBelow, readMounts } from "../devices/mount-table.ts";
 import { absolutePath } from "../devices/storage-params.ts";
 import { type Change, type CheckContext, defineState } from "../state.ts";
 import { mountCovered } from "./covered.ts";
+import { runUmount } from "./mount-held.ts";
 import { findFstabLine, readFstab, removeFstabLine, writeFstab } from "./fstab.ts";
-
-/** What was written and is not on the disk yet goes there first. */
-const UNMOUNT_TIMEOUT_MS = 3_600_000;
-/** umount(8): the mount failed, which a busy one does. */
-const UMOUNT_FAILED = 32;
 
 const params = z.strictObject({
   name: absolutePath.describe("The mount point"),
@@ -20,7 +17,8 @@ const params = z.strictObject({
 type Params = z.infer<typeof params>;
 
 async function checkMount({ name, device }: Params, { host }: CheckContext): Promise<readonly Change[]> {
-  const real = (await host.realPath(name)) ?? name;
+  // without a link that another user can have planted: what is mounted elsewhere stays
+  const real = (await lookAt(host, name, { allowUnsafePath: true }))?.path ?? name;
   const mounts = await readMounts(host);
   const found = findMountOn(mounts, real);
   if (found === undefined) return [];
@@ -51,11 +49,11 @@ export const mountUnmounted = defineState({
   summary: "Unmounts a file system; one that is in use stays mounted and is an error.",
   params,
   check: async (wanted, context) => [...(await checkMount(wanted, context)), ...(await checkFstab(wanted, context))],
-  apply: async ({ name }, { host, signal }, changes) => {
+  apply: async ({ name }, context, changes) => {
+    const { host } = context;
     const fields = new Set(changes.map(({ field }) => field));
     if (fields.has("mounted")) {
-      const options = { okCodes: [0, UMOUNT_FAILED], timeoutMs: UNMOUNT_TIMEOUT_MS, signal };
-      const { exitCode, stderr } = await host.run(["umount", "--", name], options);
+      const { exitCode, stderr } = await runUmount(context, name);
       if (exitCode !== 0 && /busy/u.test(stderr)) throw busyDevice(name, "unmount", "is in use by a process");
       if (exitCode !== 0) throw new HostError("unmount-failed", `cannot unmount "${name}": ${stderr.trim()}`);
     }

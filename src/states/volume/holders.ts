@@ -1,4 +1,5 @@
 import type { Host } from "../../core/host.ts";
+import { lookAt } from "../devices/held.ts";
 import { readMounts, readSwaps } from "../devices/mount-table.ts";
 import { listBlockDevices } from "../devices/block-device.ts";
 
@@ -128,7 +129,9 @@ export async function isAlive(host: Host, { pid, startTicks }: ProcessHolder): P
 
 /** What keeps the file system mounted on `mountPoint` busy, from /proc and /sys alone. */
 export async function findHolders(host: Host, mountPoint: string): Promise<Holders> {
-  const point = (await host.realPath(mountPoint)) ?? mountPoint;
+  // a link that another user planted would have the holders of another file system ended
+  const seen = await lookAt(host, mountPoint, { allowUnsafePath: true });
+  const point = seen?.path ?? mountPoint;
   const inside = (path: string) => path.startsWith(`${point}/`);
   const loops: string[] = [];
   for (const name of await listBlockDevices(host)) {
@@ -137,7 +140,7 @@ export async function findHolders(host: Host, mountPoint: string): Promise<Holde
     if (inside(file)) loops.push(`/dev/${name} (${file})`);
   }
   return {
-    processes: await findProcesses(host, { point, dev: (await host.stat(point))?.dev ?? "" }),
+    processes: await findProcesses(host, { point, dev: seen?.found?.dev ?? "" }),
     mounts: (await readMounts(host)).map((mount) => mount.mountPoint).filter(inside),
     loops,
     swaps: (await readSwaps(host)).filter(inside),

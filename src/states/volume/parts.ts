@@ -118,8 +118,8 @@ function contentSteps({ name, fs, mount }: VolumeSpec): readonly StackStep[] {
     });
   }
   if (fs !== undefined && mount !== undefined) {
-    const { point, options, user, group, mode } = mount;
-    const directory = { name: point, user, group, mode: mode?.replace(/^0+(?=[0-7]{3})/u, "") };
+    const { point, options, user, group, mode, allow_unsafe_path } = mount;
+    const directory = { name: point, allow_unsafe_path, user, group, mode: mode?.replace(/^0+(?=[0-7]{3})/u, "") };
     const isOwned = user !== undefined || group !== undefined || mode !== undefined;
     steps.push({
       layer: "mount",
@@ -128,7 +128,7 @@ function contentSteps({ name, fs, mount }: VolumeSpec): readonly StackStep[] {
         if (device === undefined) return [];
         const params = { name: point, device, fstype: fs.type, opts: options.length === 0 ? undefined : [...options] };
         return [
-          part(["mount", "mount", point], mountMounted, { ...params, mkmnt: true }),
+          part(["mount", "mount", point], mountMounted, { ...params, mkmnt: true, allow_unsafe_path }),
           ...(isOwned ? [part(["mount", "directory", point], fileDirectory, directory)] : []),
         ];
       },

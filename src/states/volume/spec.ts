@@ -1,6 +1,7 @@
 import { ConfigError } from "../../core/errors.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../core/json.ts";
 import { z } from "../../core/schema.ts";
+import { unsafePathParam } from "../devices/held.ts";
 import { absolutePath, lvmName, mappingName, secretRef } from "../devices/storage-params.ts";
 import { unitName } from "../service/unit.ts";
 
@@ -58,6 +59,7 @@ export const volumeSchema = z.strictObject({
         .string()
         .regex(/^0?[0-7]{3,4}$/u)
         .optional(),
+      allow_unsafe_path: unsafePathParam,
     })
     .optional()
     .describe("Where it is mounted"),

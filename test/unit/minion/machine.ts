@@ -20,8 +20,8 @@ const METHODS = [
   "realPath",
   "readDirectory",
   "makeDirectory",
-  "setMode",
-  "setOwner",
+  "hold",
+  "holdPath",
   "remove",
   "space",
 ] as const satisfies readonly (keyof Host)[];
