@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
@@ -31,7 +31,6 @@ beforeAll(async () => {
   for (const id of ["web1", "web2"]) writeFileSync(join(scratch, `pillar/hosts/${id}.yaml`), "password: !generate\n");
   const config = {
     interface: "127.0.0.1",
-    publish_port: 0,
     ret_port: 0,
     auto_accept: true,
     state_dir: join(scratch, "state"),
@@ -84,4 +83,10 @@ test("lesson: idle connections from everywhere leave a master its descriptors, i
   expect(lines).toHaveLength(1);
   expect(JSON.parse(lines[0] ?? "")).toMatchObject({ limit: "turned-away", count: 1 });
   expect(log).not.toContain("EMFILE");
+});
+
+test("a master's process has no ZeroMQ library in it: that is the minions'", () => {
+  const maps = readFileSync(`/proc/${master.pid}/maps`, "utf8");
+  expect(maps).toContain("node");
+  expect(maps).not.toContain("zeromq");
 });
