@@ -18,6 +18,7 @@ export class SimulatedMinion {
   readonly identity: Identity = generateIdentity();
   readonly #ports: MasterPorts;
   #known: PublicIdentity | undefined;
+  #ticket: Uint8Array | undefined;
   #connection: MasterConnection | undefined;
 
   constructor(id: string, ports: MasterPorts) {
@@ -39,6 +40,12 @@ export class SimulatedMinion {
         remember: async (master) => {
           this.#known = master;
           return Promise.resolve();
+        },
+      },
+      tickets: {
+        of: () => this.#ticket,
+        keep: (_master, ticket) => {
+          this.#ticket = ticket;
         },
       },
       jobs: undefined,

@@ -32,6 +32,7 @@ import { loadEngine } from "./state-engine.ts";
 import { TimelineRecorder } from "./timeline.ts";
 import { TakeUp } from "./volume/take-up.ts";
 import { runScheduledChecks } from "./volume/schedule.ts";
+import { openTickets } from "./ticket-file.ts";
 import { VolumesTarget } from "./volumes-target.ts";
 import { Witness } from "./witness.ts";
 
@@ -62,13 +63,14 @@ export async function startMinion({ configPath, signal, host = createHost(), rea
   const log = createLogger("minion", config.logLevel);
   const { stateDir } = config;
   await host.makeDirectory(stateDir, 0o700);
-  const [identity, bootId, pinned, position, epochs, spool, firstGrains] = await Promise.all([
+  const [identity, bootId, pinned, position, epochs, spool, tickets, firstGrains] = await Promise.all([
     loadOrCreateIdentity(join(stateDir, "minion.key")),
     readBootId(host),
     readPinnedMaster(host, stateDir),
     openPositionFile(join(stateDir, "job-position")),
     openEpochFile(host, join(stateDir, "job-epochs.json"), log),
     openSpool(join(stateDir, "returns")),
+    openTickets(join(stateDir, "tickets"), (err) => log.warn({ err }, "cannot keep a ticket of the master")),
     collectGrains(host, config.id, config.grains),
   ]);
   const clock = systemClock;
@@ -85,6 +87,7 @@ export async function startMinion({ configPath, signal, host = createHost(), rea
     minionId: config.id,
     identity,
     trust: masterTrust(host, config, pinned, log),
+    tickets,
     jobs: {
       lastSeq: (master) => position.lastSeq(fingerprint(master)),
       saveSeq: async (master, seq) => position.save(fingerprint(master), seq),

@@ -21,6 +21,7 @@ import { Presence } from "./presence.ts";
 import type { RunProgress } from "./progress-sender.ts";
 import { type LeaseReceipt, Receipts } from "./receipts.ts";
 import { RunLock } from "./run-lock.ts";
+import { openTickets } from "./ticket-file.ts";
 import { VolumesTarget } from "./volumes-target.ts";
 
 /** `latchkey call`: one function on this machine. */
@@ -128,7 +129,11 @@ async function openMaster(
       hint: "start the minion once (latchkey minion), or use --local",
     });
   }
-  const [bootId, pinned] = await Promise.all([readBootId(host), readPinnedMaster(host, stateDir)]);
+  const [bootId, pinned, tickets] = await Promise.all([
+    readBootId(host),
+    readPinnedMaster(host, stateDir),
+    openTickets(join(stateDir, "tickets"), (err) => log.debug({ err }, "cannot keep a ticket of the master")),
+  ]);
   const clock = systemClock;
   const random = Math.random;
   const closing = new AbortController();
@@ -138,6 +143,7 @@ async function openMaster(
     minionId: config.id,
     identity,
     trust: masterTrust(host, config, pinned, log),
+    tickets,
     jobs: undefined,
     handlers: {
       connected: () => presence.greet(),

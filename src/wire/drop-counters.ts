@@ -17,6 +17,10 @@ export type DropReason =
   | "bad-seal"
   /** A handshake that does not hold: wrong lengths, keys, signature, id. */
   | "bad-handshake"
+  /** An opening that was answered with a cookie, because there was load. */
+  | "cookie-asked"
+  /** An opening for which there was no room among those that wait. */
+  | "crowded"
   /** A handshake that nobody finished in time, or pushed out by newer ones. */
   | "half-open"
   /** Sealed well, but no message that the schemas know. */

@@ -119,6 +119,13 @@ export interface JobPosition {
   saveEpoch(master: PublicIdentity, signed: SignedEpoch): Promise<void>;
 }
 
+/** Tickets that masters have given (see opening-ticket.ts), which spare a minion the queue of strangers. No secrets. */
+export interface MasterTickets {
+  of(master: PublicIdentity): Uint8Array | undefined;
+  /** Keeps a newer one. Must not throw; a lost one costs time while the master has load, no more. */
+  keep(master: PublicIdentity, ticket: Uint8Array): void;
+}
+
 /** What `connectMaster` needs. */
 export interface MasterConnectionOptions {
   /** Tried in this order, over and over. */
@@ -126,6 +133,7 @@ export interface MasterConnectionOptions {
   readonly minionId: string;
   readonly identity: Identity;
   readonly trust: MasterTrust;
+  readonly tickets: MasterTickets;
   /** undefined: takes no jobs (a one-off call). */
   readonly jobs: JobPosition | undefined;
   readonly handlers: MinionHandlers;

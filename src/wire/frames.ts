@@ -1,5 +1,5 @@
-import { PROTOCOL_VERSION } from "./limits.ts";
 import { MINION_ID } from "../core/ids.ts";
+import { COOKIE_BYTES, PROTOCOL_VERSION, TICKET_BYTES } from "./limits.ts";
 
 /** Second byte of each frame; see docs/PROTOCOL.md. */
 export const KIND = {
@@ -16,21 +16,42 @@ export const SESSION_ID_BYTES = 8;
 export const DATA_HEADER_BYTES = 2 + SESSION_ID_BYTES + 8;
 
 /** What a hint says. Hints are not authenticated: they may speed things up, never decide. */
-export const HINT = { version: 1, unknownSession: 2, unreadableHandshake: 3 } as const;
+export const HINT = { version: 1, unknownSession: 2, unreadableHandshake: 3, cookie: 4 } as const;
+
+/** The first frame of a handshake. Ticket and cookie are empty when it has none. */
+export interface Opening {
+  readonly kind: "xx1" | "ik1";
+  readonly minionId: string;
+  readonly ticket: Buffer;
+  readonly cookie: Buffer;
+  readonly noise: Buffer;
+}
 
 /** A frame of the request channel, taken apart but not yet believed. Byte fields are views. */
 export type Frame =
-  | { readonly kind: "xx1" | "ik1"; readonly minionId: string; readonly noise: Buffer }
+  | Opening
   | { readonly kind: "xx2" | "xx3" | "ik2"; readonly sessionId: string; readonly noise: Buffer }
   | { readonly kind: "data"; readonly sessionId: string; readonly counter: number; readonly frame: Buffer }
   | { readonly kind: "version-hint"; readonly versions: readonly number[] }
   | { readonly kind: "unknown-session-hint"; readonly sessionId: string }
-  | { readonly kind: "unreadable-handshake-hint" };
+  | { readonly kind: "unreadable-handshake-hint" }
+  | { readonly kind: "cookie-hint"; readonly cookie: Buffer };
 
-/** The first frame of a handshake: version, kind, length of the id, the id (ASCII), the Noise message. */
-export function encodeOpening(kind: "xx1" | "ik1", minionId: string, noise: Uint8Array): Buffer {
-  const id = Buffer.from(minionId, "latin1");
-  return Buffer.concat([Uint8Array.of(PROTOCOL_VERSION, KIND[kind], id.length), id, noise]);
+const NOTHING = new Uint8Array(0);
+
+/**
+ * The first frame of a handshake: version, kind, then behind its length in one byte each the id (ASCII), the ticket and the
+ * cookie, then the Noise message.
+ */
+export function encodeOpening(
+  kind: "xx1" | "ik1",
+  minionId: string,
+  noise: Uint8Array,
+  { ticket = NOTHING, cookie = NOTHING }: { readonly ticket?: Uint8Array; readonly cookie?: Uint8Array } = {},
+): Buffer {
+  const fields = [Buffer.from(minionId, "latin1"), ticket, cookie];
+  const framed = fields.flatMap((field) => [Uint8Array.of(field.length), field]);
+  return Buffer.concat([Uint8Array.of(PROTOCOL_VERSION, KIND[kind]), ...framed, noise]);
 }
 
 /** Any later frame of a handshake: version, kind, session id, the Noise message. */
@@ -39,10 +60,15 @@ export function encodeHandshake(kind: "xx2" | "xx3" | "ik2", sessionId: string, 
 }
 
 /** A hint in clear. */
-export function encodeHint(hint: keyof typeof HINT, sessionId = ""): Buffer {
+export function encodeHint(hint: Exclude<keyof typeof HINT, "cookie">, sessionId = ""): Buffer {
   const head = Uint8Array.of(PROTOCOL_VERSION, KIND.hint, HINT[hint]);
   if (hint === "version") return Buffer.concat([head, Uint8Array.of(1, PROTOCOL_VERSION)]);
   return Buffer.concat([head, Buffer.from(sessionId, "hex")]);
+}
+
+/** The hint that asks for the same opening once more, with this cookie. */
+export function encodeCookieHint(cookie: Uint8Array): Buffer {
+  return Buffer.concat([Uint8Array.of(PROTOCOL_VERSION, KIND.hint, HINT.cookie), cookie]);
 }
 
 /** Takes a frame apart. Never throws: what is no frame comes back as the reason to drop it. */
@@ -71,10 +97,19 @@ export function decodeFrame(frame: Buffer): Frame | "garbage" | "version" {
 }
 
 function decodeOpening(kind: "xx1" | "ik1", frame: Buffer): Frame | "garbage" {
-  const end = 3 + (frame[2] ?? 0);
-  const minionId = frame.toString("latin1", 3, end);
-  if (frame.length <= end || !MINION_ID.test(minionId) || minionId.includes("..")) return "garbage";
-  return { kind, minionId, noise: frame.subarray(end) };
+  const fields: Buffer[] = [];
+  let at = 2;
+  for (const allowed of [undefined, TICKET_BYTES, COOKIE_BYTES]) {
+    const length = frame[at] ?? 0;
+    const end = at + 1 + length;
+    if (frame.length <= end || (length > 0 && allowed !== undefined && length !== allowed)) return "garbage";
+    fields.push(frame.subarray(at + 1, end));
+    at = end;
+  }
+  const [id, ticket, cookie] = fields;
+  const minionId = id?.toString("latin1") ?? "";
+  if (!ticket || !cookie || !MINION_ID.test(minionId) || minionId.includes("..")) return "garbage";
+  return { kind, minionId, ticket, cookie, noise: frame.subarray(at) };
 }
 
 function decodeHandshake(kind: "xx2" | "xx3" | "ik2", frame: Buffer): Frame | "garbage" {
@@ -102,6 +137,8 @@ function decodeHint(frame: Buffer): Frame | "garbage" {
       return rest.length === SESSION_ID_BYTES
         ? { kind: "unknown-session-hint", sessionId: rest.toString("hex") }
         : "garbage";
+    case HINT.cookie:
+      return rest.length === COOKIE_BYTES ? { kind: "cookie-hint", cookie: rest } : "garbage";
     case HINT.unreadableHandshake:
       return rest.length === 0 ? { kind: "unreadable-handshake-hint" } : "garbage";
     default:

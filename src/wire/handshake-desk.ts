@@ -5,14 +5,14 @@ import { type Identity, type PublicIdentity, sameIdentity } from "../core/identi
 import { Channel } from "./channel.ts";
 import type { Drops } from "./drop-counters.ts";
 import type { Admission } from "./endpoints.ts";
-import { encodeHandshake, encodeHint, type Frame, SESSION_ID_BYTES } from "./frames.ts";
+import { encodeHandshake, encodeHint, type Frame, type Opening, SESSION_ID_BYTES } from "./frames.ts";
 import { HalfOpenTable } from "./half-open.ts";
 import { checkProofQuickly, makeProof, prologue } from "./handshake-proof.ts";
 import { MAX_HALF_OPEN, REFUSAL_TICK_MS } from "./limits.ts";
 import { NoiseHandshake } from "./noise.ts";
+import { noTicket, type OpeningTickets } from "./opening-ticket.ts";
 import { encodeVerdict } from "./packets.ts";
 
-type Opening = Frame & { readonly kind: "xx1" | "ik1" };
 type Later = Frame & { readonly kind: "xx2" | "xx3" | "ik2" };
 type Data = Frame & { readonly kind: "data" };
 
@@ -37,6 +37,7 @@ export interface HandshakeDeskOptions {
   readonly identity: Identity;
   readonly clock: Clock;
   readonly drops: Drops;
+  readonly tickets: Pick<OpeningTickets, "issue">;
   /** undefined when the connection is over. */
   addressOf(route: Buffer): string | undefined;
   /** As `MasterHandlers.holder` and `.admit`. */
@@ -149,7 +150,10 @@ export class HandshakeDesk {
     const channel = new Channel(frame.sessionId, keys);
     // from here on without a pause, so that a key deleted meanwhile finds either the token or the session
     const accepted = this.#deciding.delete(token);
-    const sending = this.#options.send(route, channel.seal(encodeVerdict(accepted)));
+    const sending = this.#options.send(
+      route,
+      channel.seal(encodeVerdict(accepted, this.#ticket(accepted, minionId, peer))),
+    );
     if (accepted) this.#options.open({ minionId, peer, route, address, handshakeHash: hash, channel });
     else channel.wipe();
     await sending;
@@ -166,7 +170,9 @@ export class HandshakeDesk {
     await this.#tick(token);
     const sessionId = newSessionId();
     const accepted = this.#deciding.delete(token);
-    const reply = noise.write(() => Uint8Array.of(accepted ? 1 : 0));
+    const reply = noise.write(() =>
+      Buffer.concat([Uint8Array.of(accepted ? 1 : 0), this.#ticket(accepted, minionId, peer)]),
+    );
     const { hash, ...keys } = noise.finish();
     const channel = new Channel(sessionId, keys);
     const admitted = { minionId, peer, route, address, handshakeHash: hash, channel };
@@ -183,6 +189,10 @@ export class HandshakeDesk {
     const address = this.#options.addressOf(route);
     if (address === undefined) throw new ProtocolError("bad-handshake", "its connection is over");
     return address;
+  }
+
+  #ticket(accepted: boolean, minionId: string, peer: PublicIdentity): Buffer {
+    return accepted ? this.#options.tickets.issue(minionId, peer) : noTicket();
   }
 
   #respond(pattern: "XX" | "IK", minionId: string): NoiseHandshake {

@@ -16,6 +16,10 @@ export const MAX_MASTER_ITEMS = 1_000_000;
 /** Handshakes begun and not finished that the master keeps at most; the oldest leave first. */
 export const MAX_HALF_OPEN = 4096;
 
+/** What an opening may carry besides its Noise message: see opening-ticket.ts and opening-cookie.ts. */
+export const TICKET_BYTES = 20;
+export const COOKIE_BYTES = 16;
+
 /** How long the master keeps a handshake that is not finished. */
 export const HALF_OPEN_MS = 10_000;
 

@@ -56,6 +56,7 @@ export class LiveSession implements PeerSession {
   #isAgent = false;
   #open = true;
   #heardAt: number;
+  #ticketAt: number;
 
   constructor(host: SessionHost, facts: SessionFacts) {
     this.#host = host;
@@ -68,6 +69,7 @@ export class LiveSession implements PeerSession {
     this.route = facts.route;
     this.openedAt = host.now();
     this.#heardAt = host.monotonicMs();
+    this.#ticketAt = this.#heardAt;
   }
 
   /** The session's id on the wire. */
@@ -83,6 +85,17 @@ export class LiveSession implements PeerSession {
   /** Milliseconds since the last frame that proved to be the peer's. */
   get silentMs(): number {
     return this.#host.monotonicMs() - this.#heardAt;
+  }
+
+  /** Milliseconds since the peer got a ticket: with its handshake, or since. */
+  get ticketAgeMs(): number {
+    return this.#host.monotonicMs() - this.#ticketAt;
+  }
+
+  /** Gives the peer a newer ticket. */
+  async renewTicket(ticket: Uint8Array): Promise<void> {
+    this.#ticketAt = this.#host.monotonicMs();
+    await this.notify({ kind: "ticket", ticket });
   }
 
   /** A data frame that names this session; drops it unless it is the peer's own, new, and well formed. */

@@ -5,6 +5,8 @@ import { type Admitted, HandshakeDesk } from "./handshake-desk.ts";
 import { SILENCE_MS } from "./limits.ts";
 import { LiveSession, type SessionHost } from "./live-session.ts";
 import { LiveSessions } from "./live-sessions.ts";
+import { OpeningTickets, TICKET_RENEWAL_MS } from "./opening-ticket.ts";
+import { Reception } from "./reception.ts";
 import { RequestBudget } from "./request-budget.ts";
 import { LimitAlarms } from "./limit-alarms.ts";
 import type { CutOff } from "./zmtp/cut-off.ts";
@@ -45,6 +47,8 @@ function endpoint(desk: RequestDesk, router: RouterPort): MasterEndpoint {
 class RequestDesk {
   readonly drops = new Drops();
   readonly #options: MasterEndpointOptions;
+  readonly #tickets: OpeningTickets;
+  readonly #reception: Reception;
   readonly #handshakes: HandshakeDesk;
   readonly #sessions = new LiveSessions();
   readonly #byRoute = new Map<string, LiveSession>();
@@ -59,12 +63,26 @@ class RequestDesk {
     const send = (route: Route, frame: Uint8Array) => this.#send(route, frame);
     this.#options = options;
     this.#alarms = new LimitAlarms(clock, options.limited);
+    const addressOf = (route: Buffer) => this.#router?.addressOf(route);
+    const holder = (minionId: string) => handlers.holder(minionId);
+    this.#tickets = new OpeningTickets(options.identity, clock);
+    this.#reception = new Reception({
+      clock,
+      drops: this.drops,
+      tickets: this.#tickets,
+      addressOf,
+      holder,
+      send,
+      serve: (route, opening) => this.#handshakes.opening(route, opening),
+      report,
+    });
     this.#handshakes = new HandshakeDesk({
       identity: options.identity,
       clock,
       drops: this.drops,
-      addressOf: (route) => this.#router?.addressOf(route),
-      holder: (minionId) => handlers.holder(minionId),
+      tickets: this.#tickets,
+      addressOf,
+      holder,
       admit: (minionId, peer, address) => handlers.admit(minionId, peer, address),
       send,
       open: (admitted, first) => {
@@ -145,7 +163,7 @@ class RequestDesk {
     switch (frame.kind) {
       case "xx1":
       case "ik1":
-        return this.#handshakes.opening(route, frame);
+        return this.#reception.arrive(route, frame);
       case "xx2":
       case "xx3":
       case "ik2":
@@ -155,6 +173,7 @@ class RequestDesk {
       case "version-hint":
       case "unknown-session-hint":
       case "unreadable-handshake-hint":
+      case "cookie-hint":
         this.drops.add("garbage");
     }
   }
@@ -191,6 +210,11 @@ class RequestDesk {
     if (first) session.take(first);
   }
 
+  async #lookAfter(session: LiveSession): Promise<void> {
+    if (session.ticketAgeMs < TICKET_RENEWAL_MS) return;
+    await session.renewTicket(this.#tickets.issue(session.minionId, session.peer));
+  }
+
   /** Ends sessions that are silent for long, and handshakes that nobody finished. */
   async #sweep(): Promise<void> {
     const { clock, report } = this.#options;
@@ -202,6 +226,7 @@ class RequestDesk {
         this.#alarms.expire();
         for (const session of this.#sessions.all()) {
           if (session.silentMs > SILENCE_MS) session.close();
+          else await this.#lookAfter(session);
         }
       } catch (error) {
         if (!signal.aborted) report("cannot look after sessions", error);

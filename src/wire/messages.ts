@@ -11,6 +11,7 @@ import {
   MAX_HEADERS,
 } from "../core/volume-header.ts";
 import { volumeReportSchema } from "../core/volume-report.ts";
+import { TICKET_BYTES } from "./limits.ts";
 import { volumeErased, volumeForget, volumeRotation, volumeWork } from "./volume-messages.ts";
 
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array, "expected bytes");
@@ -252,6 +253,9 @@ export type Method = keyof typeof methods;
 export type Request<M extends Method> = z.infer<(typeof methods)[M]["request"]>;
 export type Response<M extends Method> = z.infer<(typeof methods)[M]["response"]>;
 
+/** See opening-ticket.ts. */
+export const ticketSchema = bytesOf(TICKET_BYTES);
+
 /** What the master sends on a session without being asked. */
 export const noticeSchema = z.discriminatedUnion("kind", [
   /** Only asks the transport whether the peer is there. */
@@ -266,6 +270,8 @@ export const noticeSchema = z.discriminatedUnion("kind", [
     after: z.number().int().nonnegative(),
     epoch: signedEpochSchema,
   }),
+  /** A newer ticket, for the minion's next openings. */
+  z.strictObject({ kind: z.literal("ticket"), ticket: ticketSchema }),
   /** A lease that was held may be asked for again now: somebody approved or denied it. Says nothing of which. */
   z.strictObject({ kind: z.literal("lease-retry") }),
   /** The session ends now: key rejected or deleted, or the master stops. */

@@ -168,7 +168,7 @@ class Connection implements MasterConnection {
   }
 
   async #link(at: MasterAddress, address: MasterAddress, known: PublicIdentity | undefined): Promise<LinkEnd> {
-    const { minionId, identity, clock } = this.#options;
+    const { minionId, identity, clock, tickets } = this.#options;
     const link = new MinionLink({
       address: at,
       minionId,
@@ -177,6 +177,10 @@ class Connection implements MasterConnection {
       known,
       clock,
       drops: this.#drops,
+      ticket: known && tickets.of(known),
+      ticketed: (master, ticket) => {
+        tickets.keep(master, ticket);
+      },
       live: (live) => {
         this.#begin(address, live);
       },
@@ -220,6 +224,9 @@ class Connection implements MasterConnection {
       inbox: this.#inbox,
       leaseRetry: () => {
         this.#retryLeases();
+      },
+      ticket: (ticket) => {
+        this.#options.tickets.keep(live.master, ticket);
       },
     });
     this.#session = session;

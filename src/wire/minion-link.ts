@@ -43,6 +43,10 @@ export interface MinionLinkOptions {
   readonly known: PublicIdentity | undefined;
   readonly clock: Clock;
   readonly drops: Drops;
+  /** What the known master gave us with an earlier session. */
+  readonly ticket: Uint8Array | undefined;
+  /** A new one, of a master that has let us in. */
+  ticketed(master: PublicIdentity, ticket: Uint8Array): void;
   live(link: LiveLink): void;
   packet(packet: MasterPacket): void;
 }
@@ -60,12 +64,17 @@ type Stage =
 // a master with thousands of minions at its door answers late; asking again would only make the queue longer
 const HANDSHAKE_TIMEOUT_MS = 15_000;
 
+// hints are not authenticated: whoever forges them shall not have us send for ever
+const MAX_COOKIES = 4;
+
 /** One connection to one master, from the opening of its socket to the end of its session. */
 export class MinionLink {
   readonly #options: MinionLinkOptions;
   readonly #settled = Promise.withResolvers<LinkEnd>();
   readonly #over = new AbortController();
   #stage: Stage = { kind: "connecting" };
+  #again: ((cookie: Uint8Array) => Buffer) | undefined;
+  #cookies = 0;
   #port: DealerPort | undefined;
 
   constructor(options: MinionLinkOptions) {
@@ -129,6 +138,8 @@ export class MinionLink {
           this.#fail("the master does not know our session any more");
         }
         return;
+      case "cookie-hint":
+        return this.#guarded(() => this.#knockAgain(frame.cookie));
       case "unreadable-handshake-hint":
         if (this.#stage.kind === "ik") this.#end({ kind: "try-xx" });
         else if (this.#stage.kind !== "live") this.#fail("the master cannot read our handshake");
@@ -148,18 +159,30 @@ export class MinionLink {
       const noise = new NoiseHandshake({ ...common, pattern: "IK", remoteStatic: known.dhKey });
       const message = noise.write((binding) => makeProof("minion", identity, binding));
       this.#stage = { kind: "ik", noise, master: known };
-      await this.#port?.send(encodeOpening("ik1", minionId, message));
+      await this.#knock("ik1", message);
     } else {
       const noise = new NoiseHandshake({ ...common, pattern: "XX" });
       this.#stage = { kind: "xx", noise };
-      await this.#port?.send(
-        encodeOpening(
-          "xx1",
-          minionId,
-          noise.write(() => new Uint8Array(0)),
-        ),
+      await this.#knock(
+        "xx1",
+        noise.write(() => new Uint8Array(0)),
       );
     }
+  }
+
+  /** Sends the opening, and again whenever the master asks for it with a cookie. */
+  async #knock(kind: "xx1" | "ik1", noise: Buffer): Promise<void> {
+    const { minionId, ticket } = this.#options;
+    this.#again = (cookie) =>
+      encodeOpening(kind, minionId, noise, { cookie, ...(ticket === undefined || kind === "xx1" ? {} : { ticket }) });
+    await this.#port?.send(this.#again(new Uint8Array(0)));
+  }
+
+  async #knockAgain(cookie: Buffer): Promise<void> {
+    const isKnocking = this.#stage.kind === "xx" || this.#stage.kind === "ik";
+    if (!isKnocking || this.#again === undefined || this.#cookies >= MAX_COOKIES) return;
+    this.#cookies += 1;
+    await this.#port?.send(this.#again(cookie));
   }
 
   /** The master has shown itself; a wrong one hears no more from us, not even our key. */
@@ -191,6 +214,7 @@ export class MinionLink {
       channel.wipe();
       return this.#end({ kind: "try-xx" });
     }
+    this.#options.ticketed(master, payload.subarray(1));
     const send = this.#live(channel, hash, master);
     // whatever comes first confirms the handshake, mostly the first request, which follows at once
     await nextTurn();
@@ -209,6 +233,7 @@ export class MinionLink {
     if (stage.kind === "live") return this.#options.packet(packet);
     if (packet.kind !== "verdict") return drops.add("bad-message");
     if (packet.accepted) {
+      this.#options.ticketed(stage.master, packet.ticket);
       this.#live(stage.channel, stage.hash, stage.master);
       return undefined;
     }

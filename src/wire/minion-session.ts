@@ -16,6 +16,8 @@ export interface MinionSessionOptions {
   readonly inbox: JobInbox | undefined;
   /** The master says that a held lease may be asked for again. */
   readonly leaseRetry: () => void;
+  /** A newer ticket of the master. */
+  readonly ticket: (ticket: Uint8Array) => void;
 }
 
 /** A live session at the minion: requests and their answers, and notices. */
@@ -82,6 +84,9 @@ export class MinionSession {
         return;
       case "job":
         this.#options.inbox?.noticed(notice.envelope, notice.after, notice.epoch);
+        return;
+      case "ticket":
+        this.#options.ticket(notice.ticket);
         return;
       case "lease-retry":
         this.#options.leaseRetry();

@@ -1,7 +1,15 @@
 import { ProtocolError } from "../core/errors.ts";
 import { z } from "../core/schema.ts";
 import { MAX_ITEMS, MAX_MASTER_ITEMS } from "./limits.ts";
-import { type Method, methods, type Notice, noticeSchema, type Request, type Response } from "./messages.ts";
+import {
+  type Method,
+  methods,
+  type Notice,
+  noticeSchema,
+  ticketSchema,
+  type Request,
+  type Response,
+} from "./messages.ts";
 import { decodeMsgpack, decodeScanned, encodeMsgpack } from "./msgpack.ts";
 import { scanMsgpack } from "./msgpack-scan.ts";
 
@@ -26,7 +34,7 @@ export type MasterPacket =
   | { readonly kind: "response"; readonly id: number; readonly body: unknown }
   | { readonly kind: "failure"; readonly id: number; readonly code: FailureCode }
   | { readonly kind: "notice"; readonly notice: Notice }
-  | { readonly kind: "verdict"; readonly accepted: boolean };
+  | { readonly kind: "verdict"; readonly accepted: boolean; readonly ticket: Uint8Array };
 
 const TYPE = { request: 0, response: 1, failure: 2, confirm: 3, notice: 4, verdict: 5 } as const;
 
@@ -44,7 +52,7 @@ const fromMaster = z.union([
   z.tuple([z.literal(TYPE.response), id, z.unknown()]),
   z.tuple([z.literal(TYPE.failure), id, z.enum(["refused", "failed", "bad-request", "busy"])]),
   z.tuple([z.literal(TYPE.notice), noticeSchema]),
-  z.tuple([z.literal(TYPE.verdict), z.boolean()]),
+  z.tuple([z.literal(TYPE.verdict), z.boolean(), ticketSchema]),
 ]);
 
 export function encodeRequest<M extends Method>(requestId: number, method: M, body: Request<M>): Uint8Array {
@@ -67,9 +75,9 @@ export function encodeNotice(notice: Notice): Uint8Array {
   return encodeMsgpack([TYPE.notice, notice]);
 }
 
-/** Same length for both verdicts. */
-export function encodeVerdict(accepted: boolean): Uint8Array {
-  return encodeMsgpack([TYPE.verdict, accepted]);
+/** Same length for both verdicts; who is refused gets what looks like a ticket. */
+export function encodeVerdict(accepted: boolean, ticket: Uint8Array): Uint8Array {
+  return encodeMsgpack([TYPE.verdict, accepted, ticket]);
 }
 
 /**
@@ -102,7 +110,7 @@ export function decodeMasterPacket(bytes: Uint8Array): MasterPacket {
   if (packet[0] === TYPE.response) return { kind: "response", id: packet[1], body: packet[2] };
   if (packet[0] === TYPE.failure) return { kind: "failure", id: packet[1], code: packet[2] };
   if (packet[0] === TYPE.notice) return { kind: "notice", notice: packet[1] };
-  return { kind: "verdict", accepted: packet[1] };
+  return { kind: "verdict", accepted: packet[1], ticket: packet[2] };
 }
 
 /** The body of an answer to `method`. Throws ProtocolError `bad-message`. */

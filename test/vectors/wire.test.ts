@@ -6,7 +6,7 @@ import { fingerprint, identityFromSecret } from "../../src/core/identity.ts";
 import { Secret } from "../../src/core/secret.ts";
 import { Channel } from "../../src/wire/channel.ts";
 import { erasedSigningBytes, signErased } from "../../src/wire/erased-signature.ts";
-import { encodeHandshake, encodeHint, encodeOpening } from "../../src/wire/frames.ts";
+import { encodeCookieHint, encodeHandshake, encodeHint, encodeOpening } from "../../src/wire/frames.ts";
 import { makeProof, prologue } from "../../src/wire/handshake-proof.ts";
 import { heartbeatSigningBytes, signHeartbeat } from "../../src/wire/heartbeat-signature.ts";
 import { epochSigningBytes, signEpoch } from "../../src/wire/job-epoch.ts";
@@ -67,19 +67,21 @@ const made: Readonly<Record<string, Uint8Array | string>> = {
   minionProof: makeProof("minion", identity, filled(7)),
   masterProof: makeProof("master", identity, filled(7)),
   xx1: encodeOpening("xx1", "web1", filled(8)),
+  xx1Full: encodeOpening("xx1", "web1", filled(8), { ticket: filled(12, 20), cookie: filled(13, 16) }),
   xx2: encodeHandshake("xx2", session, filled(9)),
   xx3: encodeHandshake("xx3", session, filled(9)),
   ik1: encodeOpening("ik1", "web1", filled(8)),
   ik2: encodeHandshake("ik2", session, filled(9)),
   hintVersion: encodeHint("version"),
   hintUnknownSession: encodeHint("unknownSession", session),
+  hintCookie: encodeCookieHint(filled(13, 16)),
   hintUnreadableHandshake: encodeHint("unreadableHandshake"),
   request: encodeRequest(1, "jobs.since", { lastSeq: 7 }),
   confirm: encodeConfirm(),
   failure: encodeFailure(1, "refused"),
   notice: encodeNotice({ kind: "probe" }),
-  verdictAccepted: encodeVerdict(true),
-  verdictRefused: encodeVerdict(false),
+  verdictAccepted: encodeVerdict(true, filled(12, 20)),
+  verdictRefused: encodeVerdict(false, filled(12, 20)),
   data0: channel.seal(Buffer.from("first")),
   data1: channel.seal(Buffer.from("second")),
   jobEnvelope: envelope,

@@ -47,11 +47,14 @@ test("I6: pending, rejected, unknown and taken ids get one answer: same frames, 
     const attacker = new Attacker(master.endpoint.returnPort);
     const { verdict, channel } = await attacker.xx(id, generateIdentity());
     const { counter, frame } = decoded(verdict, "data");
-    shapes.push([verdict.length, channel.open(counter, frame)]);
+    const said = channel.open(counter, frame);
+    // what looks like a ticket is random
+    shapes.push([verdict.length, said.length, said.slice(0, 3)]);
     const [opening, noise] = ikOpening(master, id, generateIdentity());
     await attacker.send(opening);
     const reply = decoded(await attacker.receive(), "ik2");
-    shapes.push([reply.noise.length, noise.read(reply.noise).payload]);
+    const { payload } = noise.read(reply.noise);
+    shapes.push([reply.noise.length, payload.length, payload[0]]);
   }
   expect(new Set(shapes.map((shape) => JSON.stringify(shape))).size).toBe(2);
   master.verdict = "accept";
@@ -261,4 +264,36 @@ test("garbage from a false master crashes no minion", async () => {
   await until("several tries", () => answered >= 4);
   expect(minion.connection.state.kind).not.toBe("connected");
   expect(Object.keys(minion.connection.drops())).toContain("bad-handshake");
+});
+
+test("while 41-byte openings come in by the thousand, hosts with a ticket and strangers who pay get their sessions", async () => {
+  const master = await startMaster();
+  const tickets = new Map<string, Uint8Array>();
+  const identity = generateIdentity();
+  const first = startMinion(master.endpoint, { id: "known", identity, tickets });
+  await first.connection.ready();
+  expect(tickets.get(master.identity.fingerprint)).toHaveLength(20);
+  await first.connection.close();
+
+  const live = startMinion(master.endpoint, { id: "live" });
+  await live.connection.ready();
+  const attackers = Array.from({ length: 4 }, () => new Attacker(master.endpoint.returnPort));
+  const ending = new AbortController();
+  const flood = Promise.all(
+    attackers.map(async (attacker) => {
+      while (!ending.signal.aborted) {
+        for (let n = 0; n < 50; n += 1) await attacker.send(encodeOpening("xx1", "bot", randomBytes(32)));
+        await attacker.receive();
+      }
+    }),
+  );
+  await until("load", () => (master.endpoint.drops()["cookie-asked"] ?? 0) > 100);
+  const known = startMinion(master.endpoint, { id: "known", identity, tickets, known: [master.identity.public] });
+  const stranger = startMinion(master.endpoint, { id: "stranger" });
+  await Promise.all([known.connection.ready(), stranger.connection.ready()]);
+  expect(await live.connection.request("pillar", {})).toEqual({ pillar: { for: "live" } });
+  ending.abort();
+  await flood;
+  expect(master.admissions.map(({ id }) => id)).toEqual(["known", "live", "stranger"]);
+  expect(master.closed.some(({ minionId }) => minionId === "live")).toBe(false);
 });

@@ -180,6 +180,8 @@ export interface MinionSetup {
   readonly epochs?: KeptEpoch[];
   /** Says in `hello` that it has come so far, whatever is true. */
   readonly claims?: number;
+  /** What masters gave, by fingerprint; kept there. */
+  readonly tickets?: Map<string, Uint8Array>;
   readonly call?: true;
   readonly clock?: Clock;
   readonly more?: readonly TestAddress[];
@@ -207,6 +209,10 @@ export function startMinion(master: TestAddress, setup: MinionSetup = {}): TestM
         remembered.push(found);
         return Promise.resolve();
       },
+    },
+    tickets: {
+      of: (of) => setup.tickets?.get(fingerprint(of)),
+      keep: (of, ticket) => setup.tickets?.set(fingerprint(of), ticket),
     },
     jobs: setup.call
       ? undefined

@@ -77,6 +77,7 @@ export class Fleet {
       minionId: ID,
       identity,
       trust: { fingerprints: [master.fingerprint], known: [], firstUse: false, remember: async () => {} },
+      tickets: { of: () => undefined, keep: () => {} },
       jobs: undefined,
       handlers: {
         connected: async () => {

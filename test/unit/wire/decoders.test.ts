@@ -3,7 +3,7 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { ProtocolError } from "../../../src/core/errors.ts";
 import { generateIdentity } from "../../../src/core/identity.ts";
-import { decodeFrame, encodeHandshake, encodeHint, encodeOpening } from "../../../src/wire/frames.ts";
+import { decodeFrame, encodeCookieHint, encodeHandshake, encodeHint, encodeOpening } from "../../../src/wire/frames.ts";
 import { openJob, signJob } from "../../../src/wire/job-envelope.ts";
 import type { Job } from "../../../src/wire/messages.ts";
 import { decodeMsgpack, encodeMsgpack } from "../../../src/wire/msgpack.ts";
@@ -166,7 +166,11 @@ test("frames: decode(encode(x)) = x", () => {
   fc.assert(
     fc.property(minionId, sessionId, noise, (id, session, message) => {
       const opening = decodeFrame(encodeOpening("ik1", id, message));
-      expect(opening).toEqual({ kind: "ik1", minionId: id, noise: Buffer.from(message) });
+      const none = { ticket: Buffer.alloc(0), cookie: Buffer.alloc(0) };
+      expect(opening).toEqual({ kind: "ik1", minionId: id, ...none, noise: Buffer.from(message) });
+      const shown = { ticket: Buffer.alloc(20, 1), cookie: Buffer.alloc(16, 2) };
+      const full = decodeFrame(encodeOpening("xx1", id, message, shown));
+      expect(full).toEqual({ kind: "xx1", minionId: id, ...shown, noise: Buffer.from(message) });
       const later = decodeFrame(encodeHandshake("xx3", session, message));
       expect(later).toEqual({ kind: "xx3", sessionId: session, noise: Buffer.from(message) });
       expect(decodeFrame(encodeHint("unknownSession", session))).toEqual({
@@ -176,7 +180,18 @@ test("frames: decode(encode(x)) = x", () => {
     }),
   );
   expect(decodeFrame(encodeHint("version"))).toEqual({ kind: "version-hint", versions: [1] });
+  expect(decodeFrame(encodeCookieHint(Buffer.alloc(16, 3)))).toEqual({
+    kind: "cookie-hint",
+    cookie: Buffer.alloc(16, 3),
+  });
   expect(decodeFrame(encodeHint("unreadableHandshake"))).toEqual({ kind: "unreadable-handshake-hint" });
+});
+
+test.each([
+  ["a ticket of another length", { ticket: Buffer.alloc(19) }],
+  ["a cookie of another length", { cookie: Buffer.alloc(17) }],
+])("an opening with %s is garbage", (_what, extra) => {
+  expect(decodeFrame(encodeOpening("ik1", "web1", new Uint8Array(96), extra))).toBe("garbage");
 });
 
 test.each(["../x", "a/b", "-x", "", "a..b", "ä", "a b", "a\0b"])(
@@ -221,7 +236,8 @@ test("packets: decode(encode(x)) = x; lesson: 2025-22236 a minion cannot say wha
   });
   expect(accepts(() => decodeMasterPacket(request))).toBe(false);
   expect(accepts(() => decodeMinionPacket(encodeNotice({ kind: "probe" })))).toBe(false);
-  expect(encodeVerdict(true)).toHaveLength(encodeVerdict(false).length);
+  const ticket = new Uint8Array(20);
+  expect(encodeVerdict(true, ticket)).toHaveLength(encodeVerdict(false, ticket).length);
 });
 
 test("I7: a job opens only under the key that signed it, unchanged", () => {

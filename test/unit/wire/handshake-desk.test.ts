@@ -8,6 +8,7 @@ import { HalfOpenTable } from "../../../src/wire/half-open.ts";
 import { HandshakeDesk } from "../../../src/wire/handshake-desk.ts";
 import { makeProof, prologue } from "../../../src/wire/handshake-proof.ts";
 import { HALF_OPEN_MS, MAX_HALF_OPEN } from "../../../src/wire/limits.ts";
+import { OpeningTickets } from "../../../src/wire/opening-ticket.ts";
 import { NoiseHandshake } from "../../../src/wire/noise.ts";
 
 const route = Buffer.from("route");
@@ -32,6 +33,7 @@ function setUp(admission: Admission) {
     identity,
     clock,
     drops,
+    tickets: new OpeningTickets(identity, clock),
     addressOf: () => "192.0.2.1",
     holder: () => (admission === "accept" ? minion.public : undefined),
     admit: async (id) => {
