@@ -20,6 +20,7 @@ import { ROOT } from "./audit/actor.ts";
 import type { AuditLog } from "./audit/audit-log.ts";
 import { AuditRoom } from "./audit/audit-room.ts";
 import { askWitnesses } from "./audit/ask-witnesses.ts";
+import { type MasterLog, openLog } from "./open-log.ts";
 import { Witnesses } from "./audit/witnesses.ts";
 import { openAudit } from "./audit/open-audit.ts";
 import { compileForMinion } from "./compile.ts";
@@ -98,10 +99,10 @@ export async function startMaster({
   overrides = {},
 }: MasterOptions): Promise<RunningMaster> {
   const config = overrides.config ?? (await loadMasterConfig(configPath));
-  const log = overrides.log ?? createLogger("latchkey-master", config.log_level);
   const clock = overrides.clock ?? systemClock;
+  const { log, ...logging } = openLog(overrides.log ?? createLogger("latchkey-master", config.log_level), clock);
   const curves = (await loadSodium()) ? "libsodium" : "OpenSSL";
-  const closers: (() => Promise<void> | void)[] = [];
+  const closers: (() => Promise<void> | void)[] = [logging.close];
   const close = async () => {
     for (const closer of closers.splice(0).toReversed()) await closer();
   };
@@ -124,10 +125,9 @@ export async function startMaster({
       validate: async (id, grains, { pillar: compiled }) => compileForMinion(roots, { id, grains, pillar: compiled }),
     });
     closers.push(() => pillar[Symbol.dispose]());
+    const shared = { config, log, clock };
     const running = await serve({
-      config,
-      log,
-      clock,
+      ...shared,
       store,
       identity,
       events,
@@ -136,6 +136,7 @@ export async function startMaster({
       pillar,
       overrides,
       closers,
+      hostsAre: logging.hostsAre,
     });
     const stopped = (async () => {
       await aborted(signal);
@@ -167,11 +168,12 @@ interface Parts {
   readonly pillar: PillarRoom;
   readonly overrides: MasterOverrides;
   readonly closers: (() => Promise<void> | void)[];
+  readonly hostsAre: MasterLog["hostsAre"];
 }
 
 /** Wires the rooms and opens the doors: the sockets first, the control API last. */
 async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
-  const { config, log, clock, store, identity, events, audit, roots, pillar, overrides, closers } = parts;
+  const { config, log, clock, store, identity, events, audit, roots, pillar, overrides, closers, hostsAre } = parts;
   let endpointOrNone: MasterEndpoint | undefined;
   const endpoint = () => {
     if (endpointOrNone === undefined) throw new HostError("starting", "cannot serve yet: the master is starting");
@@ -196,6 +198,7 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
     mayDelete: async (ids, force) => guard.settle(guard.orphaned(ids), { what: "keys delete", force }),
     forget: async (id) => hosts.forget(id),
   });
+  hostsAre((id) => enrolment.holder(id) !== undefined);
   const keepMs = config.keep_jobs_hours * HOUR_MS;
   const heartbeatMs = Math.round(config.heartbeat * 1000);
   const returns = new Returns({ store, hosts, events, log, keepMs, clock });
@@ -260,7 +263,6 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
     ...(overrides.reached === undefined ? {} : { reached: overrides.reached }),
     keepMs: config.keep_leases_days * 24 * HOUR_MS,
   });
-  const files = new FileServer(roots);
   const operations = await openVolumeOperations({
     ...known,
     config,
@@ -283,9 +285,6 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
     () => operations.campaigns.close(),
     () => operations.erasures.close(),
   );
-  const now = () => clock.now();
-  const { liveness, askers } = release;
-  const witnesses = new Witnesses({ audit, store, events, log });
   const rooms = {
     enrolment,
     hosts,
@@ -293,17 +292,17 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
     leases,
     heartbeats: new Heartbeats({ audit, clock, log }),
     contested: new Contested({ events, log, clock }),
-    liveness,
-    askers,
+    liveness: release.liveness,
+    askers: release.askers,
     audit,
-    witnesses,
-    files,
+    witnesses: new Witnesses({ audit, store, events, log }),
+    files: new FileServer(roots),
     ...operations.requests,
     events,
     compilePillar: compile,
     log,
     heartbeatMs,
-    now,
+    now: () => clock.now(),
   };
   const listen = overrides.listen ?? listenMaster;
   const wire = await listen({
@@ -322,7 +321,7 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
   // sessions that end because the master stops are no host's silence
   closers.push(
     async () => wire.close(),
-    () => liveness.close(),
+    () => release.liveness.close(),
   );
   const reaper = setInterval(() => {
     for (const session of hosts.silentFor(heartbeatMs * MISSED_HEARTBEATS)) session.close();

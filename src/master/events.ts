@@ -1,9 +1,15 @@
 import { type Clock, systemClock } from "../core/clock.ts";
 import type { ControlEvent } from "../core/control-api.ts";
 import type { JsonObject } from "../core/json.ts";
+import { TokenBuckets } from "../core/token-buckets.ts";
 
 /** Events a subscriber may lag behind before the oldest are dropped (it is told how many). */
 const MAX_BEHIND = 2000;
+/** Events of one kind of one host (first and last word of the tag): so many at once, then so many a second. */
+const BURST = 200;
+const A_SECOND = 10;
+/** Events of jobs come from operators alone. */
+const OPERATORS = "job/";
 
 /**
  * What happens at the master, for whoever watches. Tags that speak of a minion end in its proven id; minions themselves
@@ -12,12 +18,31 @@ const MAX_BEHIND = 2000;
 export class EventBus {
   readonly #subscribers = new Set<(event: ControlEvent) => void>();
   readonly #clock: Clock;
+  readonly #buckets: TokenBuckets;
+  readonly #heldBack = new Map<string, number>();
 
   constructor(clock: Clock = systemClock) {
     this.#clock = clock;
+    this.#buckets = new TokenBuckets(BURST, A_SECOND, clock);
   }
 
   emit(tag: string, data: JsonObject = {}): void {
+    if (this.#subscribers.size === 0) return;
+    if (!tag.startsWith(OPERATORS)) {
+      const kind = `${tag.slice(0, tag.indexOf("/"))}/${tag.slice(tag.lastIndexOf("/") + 1)}`;
+      if (!this.#buckets.take(kind)) {
+        if (this.#heldBack.has(kind) || this.#heldBack.size < MAX_BEHIND)
+          this.#heldBack.set(kind, (this.#heldBack.get(kind) ?? 0) + 1);
+        return;
+      }
+      const count = this.#heldBack.get(kind);
+      this.#heldBack.delete(kind);
+      if (count !== undefined) this.#tell("events/held-back", { of: kind, count });
+    }
+    this.#tell(tag, data);
+  }
+
+  #tell(tag: string, data: JsonObject): void {
     const event: ControlEvent = { at: this.#clock.now(), tag, data };
     for (const subscriber of this.#subscribers) subscriber(event);
   }

@@ -5,7 +5,7 @@ import { encodeCookieHint, type Opening } from "./frames.ts";
 import { OpeningCookies } from "./opening-cookie.ts";
 import { OpeningLanes } from "./opening-lanes.ts";
 import type { OpeningTickets } from "./opening-ticket.ts";
-import { TokenBuckets } from "./token-buckets.ts";
+import { TokenBuckets } from "../core/token-buckets.ts";
 
 /** Openings that are served in one turn of the event loop: what live sessions have sent is worked on before each. */
 const A_TURN = 4;
