@@ -7,6 +7,39 @@ import type { MasterConnection } from "../src/wire/endpoints.ts";
 import { signLease } from "../src/wire/lease-signature.ts";
 import { connectMaster } from "../src/wire/minion-connection.ts";
 
+const LUKS_UUID = "6f2f3c1e-5b0f-4a6e-9c39-2f2d6d1a7c55";
+/** As a header that our own format makes says it: what every lease of a volume carries. */
+const LAYOUT = `config.json_size "12288"
+config.keyslots_size "1048576"
+digests.0.digest "c9553724bc5399d4"
+digests.0.hash "sha256"
+digests.0.iterations "1000"
+digests.0.salt "c49811cf1dd75ced"
+digests.0.segments "0"
+digests.0.type "pbkdf2"
+keyslots.0.af.hash "sha256"
+keyslots.0.af.stripes "4000"
+keyslots.0.af.type "luks1"
+keyslots.0.area.encryption "aes-xts-plain64"
+keyslots.0.area.key_size "64"
+keyslots.0.area.offset "32768"
+keyslots.0.area.size "258048"
+keyslots.0.area.type "raw"
+keyslots.0.kdf.hash "sha256"
+keyslots.0.kdf.iterations "1000"
+keyslots.0.kdf.salt "a065ae181b7d3365"
+keyslots.0.kdf.type "pbkdf2"
+keyslots.0.key_size "64"
+keyslots.0.type "luks2"
+segments.0.encryption "aes-xts-plain64"
+segments.0.iv_tweak "0"
+segments.0.offset "2097152"
+segments.0.sector_size "4096"
+segments.0.size "dynamic"
+segments.0.type "crypt"
+uuid "${LUKS_UUID}"
+version "2"`;
+
 /** Where a bench's master listens. */
 export interface MasterPorts {
   readonly returnPort: number;
@@ -73,7 +106,9 @@ export class SimulatedMinion {
         purpose,
         device: "/dev/bench/data",
         version: 0,
-        luksUuid: "",
+        luksUuid: purpose === "open" ? LUKS_UUID : "",
+        layout: purpose === "open" ? LAYOUT : "",
+        reencrypts: false,
         bootId: "bench",
         ephemeral: ephemeral.publicKey,
       },

@@ -124,6 +124,12 @@ function whatText({ kind, actor, subject, data }: AuditRecord): string {
     case "header-escrowed":
     case "header-released":
       return headerText(data);
+    case "header-known": {
+      const { cipher, sectorSize } = isJsonObject(data["header"]) ? data["header"] : {};
+      return `${word(data["path"])}, LUKS ${word(data["luksUuid"])}: ${word(cipher)}, sectors of ${number(sectorSize)}, from its ${word(data["reason"])}`;
+    }
+    case "header-accepted":
+      return `${subject}/${word(data["volume"])}: the next LUKS header that is opened is taken as it is`;
     case "rotation-begun":
     case "rotation-committed":
     case "rotation-done":

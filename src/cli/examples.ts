@@ -25,6 +25,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   "audit show": ["latchkey audit show 4711"],
   "audit verify": ["latchkey audit verify --witness", "latchkey audit verify audit.jsonl --fingerprint SHA256:…"],
   "audit export": ["latchkey audit export audit.jsonl"],
+  "volume header accept": ["latchkey volume header accept web1/data"],
   "lease list": ["latchkey lease list", "latchkey lease list --held"],
   "lease show": ["latchkey lease show 4f2a"],
   "lease approve": ["latchkey lease approve 4f2a", "latchkey lease approve 4f2a --operator ann"],

@@ -17,6 +17,10 @@ A LUKS header goes into escrow at the master after every change of keyslots, enc
   latchkey volume header list 'web*'
   latchkey volume header restore web1/data --dry-run     what would differ, and what speaks against it
   latchkey volume header restore web1/data --version 3
+  latchkey volume header accept web1/data                the header was changed on purpose: take it as it is
+
+No key is leased for a header that says of its encryption what the one on record does not. If nobody of yours changed it, do not
+accept it: restore.
 
 It is restored to its own disk only: LUKS UUID, serial, physical volumes and volume key are compared first, the header that
 is there goes into escrow, and afterwards the stored key is proven to open it.
@@ -64,6 +68,14 @@ function addHeaderCommands(volume: Command, { context, end }: Setup): void {
     .action(async (target: string, options: { readonly out: string; readonly json?: true }) => {
       const { listHeaders } = await import("./volume-header-list.ts");
       end(await listHeaders(target, options.json ? "json" : options.out, context()));
+    });
+  header
+    .command("accept")
+    .description("take the next header of a volume that is opened as it is, where somebody changed it on purpose")
+    .argument("<minion/volume>", "one volume of one minion: web1/data")
+    .action(async (target: string) => {
+      const { acceptHeader } = await import("./volume-header-accept.ts");
+      end(await acceptHeader(target, context()));
     });
   withVolumeTarget(header.command("restore").description("put a header back on its device"))
     .option("--version <number>", "which one; the newest that a stored key opens when not given")

@@ -92,3 +92,9 @@ export interface HeaderProof {
   readonly version: number;
   readonly at: number;
 }
+
+/** `POST /v1/headers/accept`: the next header of this volume that is opened is taken as it is. */
+export interface HeaderAccepted {
+  readonly id: string;
+  readonly volume: string;
+}

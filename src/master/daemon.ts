@@ -260,6 +260,7 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
       (async (facts, node) =>
         release.gate.authorize({ ...facts, makesKey: await pillar.versions.makesKey(facts, node) })),
     stopped: (facts) => release.gate.stopped(facts),
+    knownHeaders: known.knownHeaders,
     ...(overrides.reached === undefined ? {} : { reached: overrides.reached }),
     keepMs: config.keep_leases_days * 24 * HOUR_MS,
   });

@@ -21,6 +21,7 @@ import type { ErasedSlots } from "./volumes/erased-slots.ts";
 import type { Forgetting } from "./volumes/forget.ts";
 import type { Rotations } from "./volumes/rotations.ts";
 import type { HeaderRequests } from "./volumes/header-requests.ts";
+import type { KnownHeaders } from "./volumes/known-headers.ts";
 import type { Volumes } from "./volumes/volumes.ts";
 
 /** The rooms of the master that minions' requests lead to. */
@@ -41,6 +42,7 @@ export interface RequestRooms {
   readonly erasedSlots: Pick<ErasedSlots, "take">;
   readonly forgetting: Pick<Forgetting, "forget">;
   readonly headers: HeaderRequests;
+  readonly knownHeaders: Pick<KnownHeaders, "tell">;
   readonly rotations: Pick<Rotations, "step" | "work">;
   readonly events: EventBus;
   readonly compilePillar: (id: string, grains: JsonObject) => Promise<JsonObject>;
@@ -165,6 +167,7 @@ function requestHandlers(rooms: RequestRooms): Handlers {
     "header.store": async (session, body) => rooms.headers.store(session, body),
     "header.list": async (session, body) => rooms.headers.list(session, body),
     "header.get": async (session, body) => rooms.headers.get(session, body),
+    "header.known": async ({ minionId }, body) => rooms.knownHeaders.tell(minionId, body),
     bye: async (session) => {
       setImmediate(() => session.close());
       return {};

@@ -6,9 +6,11 @@ import { AuthError, ConfigError, ProtocolError, TransportError } from "../core/e
 import type { Secret } from "../core/secret.ts";
 import { type LeasePurpose, OUTCOME_OF, type UseOutcome } from "../core/lease-purpose.ts";
 import type { ApplyContext, LeasedKey, LeaseRecord, LeaseSubject } from "../states/state.ts";
+import { readHeaderClaim } from "../states/devices/luks-layout.ts";
 import type { MasterConnection } from "../wire/endpoints.ts";
 import { signLease } from "../wire/lease-signature.ts";
 import type { Response } from "../wire/messages.ts";
+import { assertSameHeader, explainDenial } from "./lease-header.ts";
 import { createLeaseReceipts, type LeaseReceiptsOptions } from "./lease-receipts.ts";
 
 /** What leases of one run need. */
@@ -136,21 +138,26 @@ async function askOnce(
   purpose: LeasePurpose,
   subject: LeaseSubject,
 ): Promise<Answer> {
-  const { identity, bootId, signal } = options;
+  const { identity, bootId, signal, host } = options;
   const { handshakeHash, master } = live;
+  const header = await readHeaderClaim(host, subject.device);
+  assertSameHeader(subject, header);
   using ephemeral = generateDhKey();
   const unsigned = {
     path,
     purpose,
     version: subject.version ?? 0,
     device: subject.device,
-    luksUuid: subject.luksUuid ?? "",
+    luksUuid: header.luksUuid || (subject.luksUuid ?? ""),
+    layout: header.layout,
+    reencrypts: subject.reencrypts ?? false,
     bootId,
     ephemeral: ephemeral.publicKey,
   };
   const answer = await sameSession(live, handshakeHash, () =>
     live.request("lease", signLease(unsigned, identity, handshakeHash), { signal }),
   );
+  if (answer.verdict === "deny") await explainDenial(live, path, subject.device, header, signal);
   if (answer.verdict !== "allow") return answer;
   const secret = openSealed(answer.sealed, ephemeral, master.dhKey);
   if (secret.length === 0) throw new ProtocolError("empty-secret", `cannot use "secret:${path}": it is empty`);

@@ -18,8 +18,10 @@ export interface Change {
 export interface LeaseSubject {
   /** The block device, such as `/dev/vg0/data`. */
   readonly device: string;
-  /** UUID of the LUKS header, when there is one. */
+  /** UUID of the LUKS header, when there is one, or of the one that is about to be made. */
   readonly luksUuid?: string;
+  /** The key is for a re-encryption of the volume. */
+  readonly reencrypts?: boolean;
   /** A stored version of the secret; the current one when left out. Which may be had, and for what, the master decides. */
   readonly version?: number;
   /** How long this one lease may wait for the master or for approval, when that is less than its run may. */

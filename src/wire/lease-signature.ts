@@ -6,7 +6,7 @@ import { signedFields } from "./signed-fields.ts";
 type Signed<M extends "lease" | "lease.receipt"> = Request<M>;
 type Unsigned<M extends "lease" | "lease.receipt"> = Omit<Request<M>, "signature">;
 
-const LEASE_TAG = "latchkey lease v1\0";
+const LEASE_TAG = "latchkey lease v2\0";
 const RECEIPT_TAG = "latchkey receipt v1\0";
 
 /**
@@ -14,8 +14,9 @@ const RECEIPT_TAG = "latchkey receipt v1\0";
  * its length, in the order of docs/PROTOCOL.md.
  */
 export function leaseSigningBytes(lease: Unsigned<"lease">, handshakeHash: Uint8Array): Buffer {
-  const { path, purpose, version, device, luksUuid, bootId, ephemeral } = lease;
-  return signedFields(LEASE_TAG, handshakeHash, path, purpose, String(version), device, luksUuid, bootId, ephemeral);
+  const { path, purpose, version, device, luksUuid, layout, reencrypts, bootId, ephemeral } = lease;
+  const said = [path, purpose, String(version), device, luksUuid, layout, reencrypts ? "reencrypts" : ""];
+  return signedFields(LEASE_TAG, handshakeHash, ...said, bootId, ephemeral);
 }
 
 /** The bytes that a receipt's signature covers; as `leaseSigningBytes`. */

@@ -3,6 +3,7 @@ import { checkpointSchema } from "../core/audit/verify.ts";
 import { JID, MINION_ID } from "../core/ids.ts";
 import { jsonObjectSchema, jsonSchema } from "../core/json-schema.ts";
 import { LEASE_OUTCOMES, LEASE_PURPOSES } from "../core/lease-purpose.ts";
+import { MAX_LAYOUT_CHARS } from "../core/luks-layout.ts";
 import {
   HEADER_CHUNK_BYTES,
   headerFactsSchema,
@@ -169,6 +170,10 @@ export const methods = {
       version: z.number().int().nonnegative(),
       device: z.string().max(4096),
       luksUuid: z.string().max(64),
+      /** How the device's LUKS header says that the volume is encrypted (core/luks-layout.ts); "" for no header. */
+      layout: z.string().max(MAX_LAYOUT_CHARS),
+      /** The key is for a re-encryption: from now on the header differs by right in what that changes. */
+      reencrypts: z.boolean(),
       bootId: z.string().max(64),
       ephemeral: bytesOf(32),
       signature: bytesOf(64),
@@ -244,6 +249,14 @@ export const methods = {
       offset: z.number().int().nonnegative().max(MAX_HEADER_BYTES),
     }),
     response: z.strictObject({ found: z.boolean(), data: bytes, eof: z.boolean() }),
+  },
+  /**
+   * How the master knows the LUKS header of one of this minion's own volumes, for it to say in which fields the one on the disk
+   * differs after a lease was refused. "" for none.
+   */
+  "header.known": {
+    request: z.strictObject({ path: z.string().min(1).max(500), luksUuid: z.string().max(64) }),
+    response: z.strictObject({ layout: z.string().max(MAX_LAYOUT_CHARS), reencrypting: z.boolean() }),
   },
   "volume.work": volumeWork,
   bye: { request: z.strictObject({}), response: z.strictObject({}) },

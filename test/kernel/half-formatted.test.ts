@@ -80,8 +80,11 @@ test("I2: a second luksFormat over a half-formatted device stays shut: what the 
 test("I2: with its note on this machine's disk a format that the key does not open is done again, once", async () => {
   const path = await halfFormatted("same");
   const uuid = await uuidOf(path);
+  const before = hashOf(path);
   await minion("same").apply(...format(path, "secret:another"));
-  expect(await uuidOf(path)).not.toBe(uuid);
+  expect(hashOf(path)).not.toBe(before);
+  // the UUID that the key was leased for
+  expect(await uuidOf(path)).toBe(uuid);
   expect(await minion("same").apply(...format(path, "secret:another"))).toEqual([]);
 });
 

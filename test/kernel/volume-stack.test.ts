@@ -31,7 +31,7 @@ const kinds: readonly Kind[] = [
       dependents: ["svc1", "svc2"],
     }),
     made: ["loop device file", "loop device", "LUKS header", "mapping", "file system", "mount", "directory mode"],
-    startCommands: ["dependents: systemctl", "loop: losetup", "luks: cryptsetup", "mount: mount"],
+    startCommands: ["dependents: systemctl", "loop: losetup", "luks: cryptsetup", "luks: dmsetup", "mount: mount"],
     down: ["dependent svc2", "dependent svc1", "mount", "mapping", "loop device"],
   },
   {
@@ -53,7 +53,7 @@ const kinds: readonly Kind[] = [
       "mount",
       "directory mode",
     ],
-    startCommands: ["lv: lvchange", "luks: cryptsetup", "mount: mount"],
+    startCommands: ["lv: lvchange", "luks: cryptsetup", "luks: dmsetup", "mount: mount"],
     down: ["mount", "mapping", "logical volume"],
   },
   {
@@ -76,7 +76,7 @@ const kinds: readonly Kind[] = [
       "mount",
       "directory mode",
     ],
-    startCommands: ["lv: lvchange", "luks: cryptsetup", "mount: mount"],
+    startCommands: ["lv: lvchange", "luks: cryptsetup", "luks: dmsetup", "mount: mount"],
     down: ["mount", "mapping", "logical volume"],
   },
   {
@@ -88,7 +88,7 @@ const kinds: readonly Kind[] = [
       mount: mount("d"),
     }),
     made: ["LUKS header", "mapping", "file system", "mount", "directory mode"],
-    startCommands: ["luks: cryptsetup", "mount: mount"],
+    startCommands: ["luks: cryptsetup", "luks: dmsetup", "mount: mount"],
     down: ["mount", "mapping"],
   },
 ];

@@ -28,6 +28,8 @@ const lease = {
   version: 2,
   device: "/dev/vg0/vg0",
   luksUuid: "0d2a7a5e-0000-4000-8000-000000000001",
+  layout: 'segments.0.encryption "aes-xts-plain64"\nversion "2"',
+  reencrypts: false,
   bootId: "0d2a7a5e-0000-4000-8000-000000000002",
   ephemeral: filled(6),
 } as const;

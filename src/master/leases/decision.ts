@@ -1,3 +1,4 @@
+import type { LayoutFacts } from "../../core/luks-layout.ts";
 import type { LeasePurpose } from "../../core/lease-purpose.ts";
 import type { SecretNode } from "../../pillar/secret-node.ts";
 import type { Reason, Verdict } from "../policy/facts.ts";
@@ -15,6 +16,13 @@ export interface LeaseFacts {
   readonly device: string;
   readonly luksUuid: string;
   readonly bootId: string;
+  readonly header: HeaderFacts;
+}
+
+/** What the host says of its LUKS header, in short, and whether it is the one that the master knows. */
+export interface HeaderFacts extends LayoutFacts {
+  /** True for a header that was compared, field by field, with the one on record. */
+  readonly known: boolean;
 }
 
 /** What was decided, with every reason named. */

@@ -22,6 +22,17 @@ export const leaseRecordSchema = z.object({
   device: z.string(),
   luksUuid: z.string(),
   bootId: z.string(),
+  /** The LUKS header in short: the digest of all that it says of the encryption, the rest in plain. */
+  header: z
+    .object({
+      digest: z.string(),
+      cipher: z.string(),
+      sectorSize: z.number(),
+      offset: z.number(),
+      integrity: z.string(),
+      known: z.boolean(),
+    })
+    .default({ digest: "", cipher: "", sectorSize: 0, offset: 0, integrity: "", known: false }),
   verdict: z.enum(["allow", "hold", "deny"]),
   /** Why, in the master's words; never told to the peer. */
   reasons: z.array(z.object({ code: z.string(), text: z.string() })),

@@ -8,6 +8,7 @@ import type { AuditLog } from "../audit/audit-log.ts";
 import type { EventBus } from "../events.ts";
 import type { Reason } from "../policy/facts.ts";
 import type { Store } from "../store/store.ts";
+import type { KnownHeaders } from "../volumes/known-headers.ts";
 import type { Passphrases } from "../volumes/passphrases.ts";
 import type { Authorize, LeaseFacts } from "./decision.ts";
 
@@ -40,6 +41,8 @@ export interface LeasesOptions {
   ) => Promise<ResolvedSecret | undefined>;
   /** Recovery passphrases that operators have handed in, by ticket. */
   readonly passphrases?: Pick<Passphrases, "has" | "take">;
+  /** Compares LUKS headers with those on record; left out where no header is known. */
+  readonly knownHeaders?: Pick<KnownHeaders, "look" | "opened">;
   /** Left out: no release policy. */
   readonly authorize?: Authorize;
   /** What forbids a host everything by now, also what no policy is asked about: that it was revoked or locked. */

@@ -5,6 +5,7 @@ import { sealSecret } from "../../core/crypto/sealed-secret.ts";
 import { AuthError, errorMessage } from "../../core/errors.ts";
 import { fingerprint } from "../../core/identity.ts";
 import { jidAt } from "../../core/ids.ts";
+import { layoutFacts } from "../../core/luks-layout.ts";
 import { KeyedLanes } from "../../core/keyed-lanes.ts";
 import { recoveryTicket } from "../../core/recovery-ticket.ts";
 import type { CompiledPillar } from "../../pillar/compile.ts";
@@ -14,6 +15,7 @@ import type { Request, Response } from "../../wire/messages.ts";
 import type { Reason } from "../policy/facts.ts";
 import { decodeRecord, putRecord } from "../store/record.ts";
 import type { Change } from "../store/store.ts";
+import type { LookedAt } from "../volumes/known-headers.ts";
 import { CANARY_DECISION, makeCanary } from "./canary.ts";
 import { denied, type LeaseDecision, type LeaseFacts, NO_POLICY } from "./decision.ts";
 import {
@@ -45,6 +47,8 @@ const DENY: Response<"lease"> = { verdict: "deny" };
 interface Decided {
   readonly decision: LeaseDecision;
   readonly pillar?: CompiledPillar;
+  /** The header may be one that the master does not know yet. */
+  readonly header?: Extract<LookedAt, { readonly kind: "fits" }>;
 }
 
 /** Answers minions that ask for keys: decides, records, and only then releases (I4). */
@@ -69,7 +73,7 @@ export class Leases {
    * Throws AuthError `lease-signature` for a request that the session's own minion did not sign on this session.
    */
   async lease(session: PeerSession, body: Request<"lease">): Promise<Response<"lease">> {
-    const facts = factsOf(session, body);
+    let facts = factsOf(session, body);
     // threads that check signatures end in any order, so the place in the line is taken before
     return this.#lanes.run(`${facts.id} ${facts.path}`, async () => {
       if (!(await verifyLease(body, session.peer, session.handshakeHash))) {
@@ -77,7 +81,9 @@ export class Leases {
         throw new AuthError("lease-signature", `cannot lease to "${facts.id}": the signature is wrong`);
       }
       this.#reached("asked");
-      return this.#answer(facts, body.ephemeral);
+      const header = await this.#lookAtHeader(facts, body);
+      if (header.kind === "fits") facts = { ...facts, header: { ...facts.header, known: header.known } };
+      return this.#answer(facts, header, body.ephemeral);
     });
   }
 
@@ -110,8 +116,20 @@ export class Leases {
     return {};
   }
 
-  async #answer(facts: LeaseFacts, ephemeral: Uint8Array): Promise<Response<"lease">> {
-    const decided = await this.#decide(facts);
+  /** Compares the LUKS header with the one on record; what is no volume's key has none. */
+  async #lookAtHeader(facts: LeaseFacts, body: Request<"lease">): Promise<LookedAt> {
+    const { knownHeaders } = this.#options;
+    const isPlain = facts.path === CANARY_PATH || recoveryTicket(facts.path) !== undefined;
+    if (knownHeaders === undefined || isPlain) return { kind: "fits", known: false };
+    try {
+      return await knownHeaders.look(facts.id, body);
+    } catch (error) {
+      return { kind: "refused", code: "failed", text: errorMessage(error) };
+    }
+  }
+
+  async #answer(facts: LeaseFacts, header: LookedAt, ephemeral: Uint8Array): Promise<Response<"lease">> {
+    const decided = await this.#decide(facts, header);
     const { decision } = decided;
     this.#reached("decided");
     switch (decision.verdict) {
@@ -141,7 +159,7 @@ export class Leases {
     }
   }
 
-  async #decide(facts: LeaseFacts): Promise<Decided> {
+  async #decide(facts: LeaseFacts, header: LookedAt): Promise<Decided> {
     if (facts.path === CANARY_PATH) return { decision: CANARY_DECISION };
     if (recoveryTicket(facts.path) !== undefined) {
       const { passphrases, stopped } = this.#options;
@@ -155,7 +173,9 @@ export class Leases {
       if (!node) {
         return { decision: denied("not-in-pillar", "its pillar names no such secret") };
       }
-      return { decision: (await this.#options.authorize?.(facts, node)) ?? NO_POLICY, pillar };
+      // no policy, and no approval, lets a header through that is not the volume's
+      if (header.kind === "refused") return { decision: denied(header.code, header.text) };
+      return { decision: (await this.#options.authorize?.(facts, node)) ?? NO_POLICY, pillar, header };
     } catch (error) {
       return { decision: denied("failed", errorMessage(error)) };
     }
@@ -178,11 +198,12 @@ export class Leases {
     const { version, generated } = resolved;
     let record: LeaseRecord;
     try {
+      await decided.header?.note?.();
       record = await this.#record(this.#newLease(facts, decision, version), decision.changes);
     } catch (error) {
       // I4: what cannot be recorded is not released
       const reason = `not released: the record cannot be written: ${errorMessage(error)}`;
-      events.emit(`lease/failed/${facts.id}`, { ...facts, reason });
+      events.emit(`lease/failed/${facts.id}`, { ...facts, header: { ...facts.header }, reason });
       log.error({ ...facts, reason }, "lease failed");
       return DENY;
     }
@@ -259,13 +280,14 @@ export class Leases {
     body: Request<"lease.receipt">,
     key: string,
   ): Promise<void> {
-    const { audit, events, log, keepMs } = this.#options;
+    const { audit, events, log, keepMs, knownHeaders } = this.#options;
     const { leaseId, outcome, wiped, tookMs } = body;
     const at = this.#clock.now();
     const kept = (seq: number): ReceiptRecord => ({ leaseId, seq, at, id: lease.id, outcome, wiped, tookMs });
     const { seq } = await audit.append(receiptFact(at, session, lease, body), (place) => [
       putRecord(key, kept(place.seq), { ttlMs: keepMs }),
     ]);
+    if (outcome === "opened") await knownHeaders?.opened(lease);
     const record = kept(seq);
     events.emit(`lease/receipt/${lease.id}`, { ...record, path: lease.path });
     if (wiped) log.info(record, "lease receipt");
@@ -281,5 +303,7 @@ export class Leases {
 
 function factsOf({ minionId, peer, address }: PeerSession, body: Request<"lease">): LeaseFacts {
   const { path, purpose, version: asked, device, luksUuid, bootId } = body;
-  return { id: minionId, fingerprint: fingerprint(peer), address, path, purpose, asked, device, luksUuid, bootId };
+  const header = { ...layoutFacts(body.layout), known: false };
+  const about = { path, purpose, asked, device, luksUuid, bootId, header };
+  return { id: minionId, fingerprint: fingerprint(peer), address, ...about };
 }

@@ -27,6 +27,10 @@ const factsSchema = z.strictObject({
   approvals: z.array(z.string()).default([]),
   asker: z.string().optional(),
   grains: z.record(z.string(), z.json()).nullable().default({}),
+  cipher: z.string().default("aes-xts-plain64"),
+  sectorSize: z.number().int().nonnegative().default(4096),
+  integrity: z.string().default(""),
+  headerKnown: z.boolean().default(true),
 });
 
 /** Cases kept beside a release policy: facts, what is left out being harmless, and the verdict they must get. */

@@ -24,6 +24,10 @@ const FIELDS = {
     leasesInDay: "int",
     silentSeconds: "int",
     approvals: "list<string>",
+    cipher: "string",
+    sectorSize: "int",
+    integrity: "string",
+    headerKnown: "bool",
   },
 } as const;
 
@@ -147,6 +151,10 @@ export function contextOf(facts: ReleaseFacts): ExpressionContext {
       leasesInDay: whole(facts.leasesInDay),
       silentSeconds: whole(facts.silentMs === null ? null : facts.silentMs / 1000),
       approvals: facts.approvals.map((approval) => approval.operator),
+      cipher: facts.cipher,
+      sectorSize: whole(facts.sectorSize),
+      integrity: facts.integrity,
+      headerKnown: facts.headerKnown,
     }),
   };
 }

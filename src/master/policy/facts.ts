@@ -50,12 +50,22 @@ export interface ReleaseFacts {
   /** Operators who asked for what led here (pushed the run, announced the reboot), who therefore cannot approve it. */
   readonly askers: readonly string[];
   readonly grains: JsonObject | null;
+  /** The host's LUKS header, by its own word; "" and 0 for none. */
+  readonly cipher: string;
+  readonly sectorSize: number;
+  readonly integrity: string;
+  /** Whether that header was compared, field by field, with the one that the master has on record: false at a first use. */
+  readonly headerKnown: boolean;
 }
 
 /** Facts that are the host's own word (its boot_id tells boots apart): a host that was taken over says what it likes. */
 export const CLAIMED_FACTS = [
   "purpose",
   "grains",
+  "cipher",
+  "sectorSize",
+  "integrity",
+  "headerKnown",
   "newBoot",
   "leasesThisBoot",
   "opensThisBoot",

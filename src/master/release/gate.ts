@@ -1,6 +1,7 @@
 import type { JsonObject } from "../../core/json.ts";
 import type { LeasePurpose } from "../../core/lease-purpose.ts";
 import { globMatcher } from "../../sls/glob.ts";
+import type { HeaderFacts } from "../leases/decision.ts";
 import { settledBy } from "../policy/apply-rules.ts";
 import { Answers, type Evaluate } from "../policy/answers.ts";
 import { askExpressions, decide } from "../policy/decide.ts";
@@ -28,6 +29,8 @@ export interface GateRequest {
   readonly device: string;
   readonly luksUuid: string;
   readonly bootId: string;
+  /** What the host says of its LUKS header; left out where none is asked about. */
+  readonly header?: HeaderFacts;
 }
 
 interface Verdict {
@@ -251,6 +254,10 @@ export class ReleaseGate {
       approvals: [],
       askers: this.#askers(request, at),
       grains: grainsOf(id),
+      cipher: request.header?.cipher ?? "",
+      sectorSize: request.header?.sectorSize ?? 0,
+      integrity: request.header?.integrity ?? "",
+      headerKnown: request.header?.known ?? false,
     };
   }
 

@@ -7,11 +7,14 @@ import type { Request, Response } from "../../wire/messages.ts";
 import type { AuditLog } from "../audit/audit-log.ts";
 import type { EventBus } from "../events.ts";
 import type { SecretVersions } from "../secret-versions.ts";
+import type { KnownHeaders } from "./known-headers.ts";
 
 /** What forgetting keys works with. */
 export interface ForgettingOptions {
   readonly audit: Pick<AuditLog, "append">;
   readonly versions: Pick<SecretVersions, "forget" | "forgottenThrough" | "newest">;
+  /** What is known of the header goes with the volume. */
+  readonly known: Pick<KnownHeaders, "forget">;
   /** The host's pillar as it is now. Throws when it is broken. */
   readonly compile: (id: string) => Promise<CompiledPillar>;
   readonly events: EventBus;
@@ -41,6 +44,7 @@ export class Forgetting {
     if (node === undefined) {
       throw new AuthError("not-in-pillar", `cannot forget "${path}" of "${id}": its pillar names no such secret`);
     }
+    await this.#options.known.forget(id, path);
     if (node.kind === "secret") return { through: 0, kept: true };
     const through = await versions.newest(id, path);
     if (through === (await versions.forgottenThrough(id, path))) return { through: 0, kept: false };

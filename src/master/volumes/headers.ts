@@ -2,6 +2,7 @@ import type { Clock } from "../../core/clock.ts";
 import { sha256 } from "../../core/crypto/hash.ts";
 import { AuthError, errorMessage, ProtocolError } from "../../core/errors.ts";
 import { KeyedLanes } from "../../core/keyed-lanes.ts";
+import { formatLayout, layoutOf } from "../../core/luks-layout.ts";
 import type { Logger } from "../../core/log.ts";
 import type { EscrowedHeader, HeaderFacts, HeaderSlot } from "../../core/volume-header.ts";
 import { type LuksHeader, parseLuksBytes } from "../../states/devices/luks-header.ts";
@@ -14,6 +15,7 @@ import type { Store } from "../store/store.ts";
 import { headersToKeep } from "./header-keep.ts";
 import { findOpeningVersion } from "./header-proof.ts";
 import { HeaderStore, type SealingSteps, type StoredHeader } from "./header-store.ts";
+import type { KnownHeaders } from "./known-headers.ts";
 import type { Vault } from "./vault.ts";
 import type { Volumes } from "./volumes.ts";
 
@@ -26,6 +28,8 @@ export interface HeadersOptions {
   readonly log: Logger;
   readonly clock: Clock;
   readonly volumes: Pick<Volumes, "get">;
+  /** A header that is not the volume's is not taken in; one that is becomes the measure. */
+  readonly known: Pick<KnownHeaders, "forget" | "kept" | "whyNotKept">;
   /** Pillar path of the key of a volume that a host's own pillar declares; undefined when it declares none. */
   readonly keyPathOf: (id: string, volume: string) => Promise<string | undefined>;
 }
@@ -137,6 +141,12 @@ export class Headers {
     if (header?.version !== 2 || luksHeaderBytes(header) !== bytes.length) throw bad("it is no sound LUKS2 header");
     if (header.uuid !== luksUuid) throw bad("it has another UUID than was said");
     const slots = slotsOf(header, facts.slots);
+    const layout = formatLayout(layoutOf(header));
+    const path = (await this.#options.keyPathOf(id, volume)) ?? "";
+    const why = await this.#options.known.whyNotKept(id, path, layout, luksUuid);
+    if (why !== undefined) throw bad(why);
+    // cut off here, what is known is what was just compared
+    await this.#options.known.kept(id, path, layout, luksUuid);
     const stored = await this.#lanes.run(`${id}/${volume}`, async () =>
       this.#store.add(
         id,
@@ -156,6 +166,16 @@ export class Headers {
     // the host need not wait for a key derivation
     void this.#proveNew(id, stored);
     return stored.version;
+  }
+
+  /** How the newest header in escrow of a volume says that it is encrypted; undefined for none. */
+  async layout(id: string, volume: string): Promise<string | undefined> {
+    const [newest] = await this.#store.list(id, volume);
+    const bytes = newest && (await this.#read(id, volume, newest.version));
+    if (bytes === undefined) return undefined;
+    const finding = await parseLuksBytes(bytes);
+    bytes.fill(0);
+    return finding.kind === "valid" ? formatLayout(layoutOf(finding.header)) : undefined;
   }
 
   async #record(
@@ -255,6 +275,8 @@ export class Headers {
       const data = { volume, count };
       if (count > 0) await audit.append({ at: clock.now(), kind: "header-destroyed", ...by, subject: id, data });
       await this.#store.destroy(id, volume);
+      const path = await this.#options.keyPathOf(id, volume);
+      if (path !== undefined) await this.#options.known.forget(id, path);
       return count;
     });
   }

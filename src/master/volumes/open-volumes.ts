@@ -10,6 +10,8 @@ import type { Hosts } from "../hosts.ts";
 import type { JobRequest } from "../../core/control-api.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import { readLastLeases } from "../leases/list.ts";
+import { ROOT } from "../audit/actor.ts";
+import { keyPathOf, readVolumes } from "../../states/volume/spec.ts";
 import { Notifier } from "../notify.ts";
 import type { PillarRoom } from "../pillar-room.ts";
 import type { ReleaseRoom } from "../release/release-room.ts";
@@ -26,6 +28,7 @@ import { VolumeGuard } from "./guard.ts";
 import { HeaderRequests, type ForgottenThrough } from "./header-requests.ts";
 import { addHeaderRoutes } from "./header-routes.ts";
 import { Headers } from "./headers.ts";
+import { KnownHeaders } from "./known-headers.ts";
 import { lockBeforeJob } from "./lock-jobs.ts";
 import { openCampaigns } from "./open-campaigns.ts";
 import { addPassphraseRoute } from "./passphrase-route.ts";
@@ -36,6 +39,7 @@ import { Volumes } from "./volumes.ts";
 
 /** What is known of volumes, their headers, and which of them nothing would open any more. */
 export interface VolumeKnowledge {
+  readonly knownHeaders: KnownHeaders;
   readonly volumes: Volumes;
   readonly headers: Headers;
   readonly guard: VolumeGuard;
@@ -69,7 +73,22 @@ export async function openVolumeKnowledge(parts: KnowledgeParts): Promise<Volume
     const since = new Date(clock.now()).toISOString();
     notifier.tell(id, { event: "volume-problem", host: id, volume, code, text, nextBootFails: fatal, since });
   });
-  const headers = new Headers({
+  const nameOf = async (id: string, path: string) => {
+    const declared = readVolumes((await compile(id)).pillar);
+    return declared.find((volume) => keyPathOf(volume) === path)?.name;
+  };
+  const knownHeaders = new KnownHeaders({
+    store,
+    audit,
+    log,
+    clock,
+    escrowed: async (id, path) => {
+      const volume = await nameOf(id, path);
+      return volume === undefined ? undefined : headers.layout(id, volume);
+    },
+    isDeclared: async (id, path) => (await nameOf(id, path)) !== undefined,
+  });
+  const headers: Headers = new Headers({
     store,
     vault: pillar.vault,
     audit,
@@ -77,6 +96,7 @@ export async function openVolumeKnowledge(parts: KnowledgeParts): Promise<Volume
     log,
     clock,
     volumes,
+    known: knownHeaders,
     keyPathOf: async (id, name) => declaredKeyPath((await compile(id)).pillar, name),
   });
   const guard = new VolumeGuard({
@@ -86,7 +106,7 @@ export async function openVolumeKnowledge(parts: KnowledgeParts): Promise<Volume
     record: async (fact) => audit.append({ at: clock.now(), ...fact }),
     verifiedCopy: async (id, volume) => headers.verifiedCopy(id, volume),
   });
-  return { volumes, headers, guard, notifier };
+  return { volumes, headers, knownHeaders, guard, notifier };
 }
 
 /** What operations on volumes rest on besides. */
@@ -112,6 +132,7 @@ export interface VolumeOperations {
     readonly erasedSlots: ErasedSlots;
     readonly forgetting: Forgetting;
     readonly headers: HeaderRequests;
+    readonly knownHeaders: KnownHeaders;
   };
   /** What has to be on record, and locked, before a job is published. */
   readonly beforeJob: (request: JobRequest) => Promise<void>;
@@ -129,7 +150,8 @@ export async function openVolumeOperations(parts: OperationParts): Promise<Volum
   const reached = parts.reached === undefined ? {} : { reached: parts.reached };
   const shared = { store, audit, versions: pillar.versions, compile, events, log, clock };
   const erasedSlots = new ErasedSlots(shared);
-  const forgetting = new Forgetting(shared);
+  const { knownHeaders } = parts;
+  const forgetting = new Forgetting({ ...shared, known: knownHeaders });
   const mayCommit: VolumeGuard["assertRotationMayCommit"] = async (rotation) => guard.assertRotationMayCommit(rotation);
   const rotations = new Rotations({ ...shared, mayCommit, ...reached });
   const erasures = new Erasures({
@@ -171,7 +193,7 @@ export async function openVolumeOperations(parts: OperationParts): Promise<Volum
   return {
     campaigns,
     erasures,
-    requests: { volumes, rotations, campaigns, erasedSlots, forgetting, headers: headerRequests },
+    requests: { volumes, rotations, campaigns, erasedSlots, forgetting, headers: headerRequests, knownHeaders },
     beforeJob: async (request) => {
       const fact = volumeJobFact(request, clock.now());
       if (fact) await audit.append(fact);
@@ -188,7 +210,11 @@ export async function openVolumeOperations(parts: OperationParts): Promise<Volum
       });
       addPassphraseRoute(app, { passphrases, openOnce: (armored) => pillar.vault.openOnce(armored), acceptedIds });
       addVolumeRoutes(app, volumes, rotations, async () => readLastLeases(store));
-      addHeaderRoutes(app, headers);
+      addHeaderRoutes(app, headers, async (id, volume) => {
+        const path = declaredKeyPath((await compile(id)).pillar, volume);
+        if (path !== undefined) await knownHeaders.accept(id, path, volume, ROOT);
+        return path !== undefined;
+      });
       addErasureRoutes(app, erasures);
     },
   };

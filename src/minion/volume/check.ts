@@ -3,8 +3,10 @@ import type { EscrowedHeader } from "../../core/volume-header.ts";
 import type { VolumeProblem, VolumeReport } from "../../core/volume-report.ts";
 import { isReencrypting } from "../../states/devices/luks-reencryption.ts";
 import { writeCheckNote } from "./check-note.ts";
+import type { LuksHeader } from "../../states/devices/luks-header.ts";
 import { findDrift } from "./drift.ts";
 import { escrowHeader, listHeaders } from "./header.ts";
+import { findHeaderDifference } from "./known-header.ts";
 import { inspectHeader, inspectVolume } from "./inspect.ts";
 import { dropRawHeader } from "./raw-header.ts";
 import type { VolumeContext } from "./runner.ts";
@@ -55,9 +57,11 @@ export async function checkVolume(context: VolumeContext): Promise<CheckResult> 
   // two volume keys and their slots: nothing that anybody did to it
   const isUnderWay = isReencrypting(facts.header.metadata);
   const drift = isUnderWay ? [] : findDrift(facts, headers, report.disk);
-  const problems = [...keyProblems(key), ...drift, ...unheard];
+  const changed = await tryDifference(context, facts.header);
+  const problems = [...changed, ...keyProblems(key), ...drift, ...unheard];
   let escrowed = headers.find(({ digest }) => digest === facts.digest)?.version ?? 0;
-  const isSound = key.kind === "opens" && drift.length === 0 && facts.header.version === 2 && !isUnderWay;
+  const isSound =
+    key.kind === "opens" && changed.length === 0 && drift.length === 0 && facts.header.version === 2 && !isUnderWay;
   if (isSound && unheard.length === 0 && headers[0]?.digest !== facts.digest) {
     try {
       escrowed = (await escrowHeader(context, "check")).version;
@@ -80,6 +84,21 @@ export async function checkVolume(context: VolumeContext): Promise<CheckResult> 
     problems: problems.map((one) => ({ ...one, text: one.text.slice(0, 500) })),
   });
   return { report: (await inspectVolume(context)).report, key, escrowed };
+}
+
+/** That the header says of its encryption what it did not say before: no start gets a key for it. */
+async function tryDifference(context: VolumeContext, header: LuksHeader): Promise<readonly VolumeProblem[]> {
+  try {
+    const difference = await findHeaderDifference(context, header);
+    if (difference === undefined) return [];
+    return [
+      { code: "header-differs", text: `no key is leased for this header: ${difference}`.slice(0, 500), fatal: true },
+    ];
+  } catch (error) {
+    // that the master cannot be asked is told by what asks for what is in escrow
+    if (!(error instanceof LatchkeyError) || context.signal.aborted) throw error;
+    return [];
+  }
 }
 
 /** What is in escrow; nothing, and a problem that says so, when the master cannot be asked. */

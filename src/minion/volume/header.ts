@@ -16,6 +16,7 @@ import { volumePlaces } from "../../states/volume/places.ts";
 import { keyFileDirectories, withKeyFilePath } from "../key-file.ts";
 import { readDiskFingerprint } from "./inspect.ts";
 import { tryDevice } from "./layer-status.ts";
+import { assertKnownHeader } from "./known-header.ts";
 import type { VolumeContext } from "./runner.ts";
 
 /** What became of a backup. */
@@ -55,6 +56,7 @@ async function escrow(context: VolumeContext, reason: HeaderReason): Promise<Esc
     const finding = await parseLuksBytes(bytes);
     if (finding.kind !== "valid") throw noLuks(encrypted);
     const { header } = finding;
+    await assertKnownHeader(context, header, encrypted);
     const earlier = await listHeaders(context);
     const facts = {
       volume: volume.name,

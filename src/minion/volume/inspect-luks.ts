@@ -5,6 +5,7 @@ import { MAX_HEADER_BYTES } from "../../core/volume-header.ts";
 import type { VolumeProblem, VolumeReport } from "../../core/volume-report.ts";
 import { findMapping, isOnDevice } from "../../states/devices/block-device.ts";
 import { type LuksHeader, readLuksHeader } from "../../states/devices/luks-header.ts";
+import { headerFault } from "../../states/devices/luks-layout.ts";
 import { isReencrypting, reencryptedBytes } from "../../states/devices/luks-reencryption.ts";
 import { type Keyslot, keyslotsOf, luksHeaderBytes, luksSegment } from "../../states/devices/luks-slots.ts";
 import { findLuksToken, type TokenFinding } from "../../states/devices/luks-token.ts";
@@ -61,9 +62,11 @@ export function reportedSlots({ slots }: Pick<LuksFacts, "slots">): VolumeReport
 
 function problemsOf(device: string, { header, token, slots }: LuksFacts): readonly VolumeProblem[] {
   const problem = (code: string, text: string, fatal: boolean): VolumeProblem => ({ code, text, fatal });
-  if (header.version === 1)
-    return [problem("luks1", `"${device}" has a LUKS1 header: keyslots are not looked at`, false)];
+  if (header.version === 1) return [problem("luks1", `"${device}" has a LUKS1 header: no key is leased for it`, true)];
   const found: VolumeProblem[] = [];
+  const fault = headerFault(header);
+  if (fault !== undefined)
+    found.push(problem("header-unsafe", `no key is leased for this header: ${fault}`.slice(0, 500), true));
   if (!header.atStart) found.push(problem("header-damaged", "the first copy of the LUKS header is gone", true));
   if (slots.length === 0) found.push(problem("no-keyslot", "the LUKS header has no keyslot left", true));
   if (token.kind === "damaged")

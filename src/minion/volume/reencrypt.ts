@@ -100,12 +100,17 @@ async function begin(context: VolumeContext, dropSlots: readonly number[]): Prom
   }
   return holding(context, path, async (held) => {
     const device = await requireOpen(held);
-    return context.lease(context.volume.luks?.key ?? "", "rotate", subjectOf(device), async (key) => {
-      if (isReencrypting((await requireLuks2(held, path)).metadata)) {
-        context.note("a re-encryption that was cut short goes on");
-      } else await prepare(held, device, key, dropSlots);
-      return startProcess(context, held, path, key);
-    });
+    return context.lease(
+      context.volume.luks?.key ?? "",
+      "rotate",
+      { ...subjectOf(device), reencrypts: true },
+      async (key) => {
+        if (isReencrypting((await requireLuks2(held, path)).metadata)) {
+          context.note("a re-encryption that was cut short goes on");
+        } else await prepare(held, device, key, dropSlots);
+        return startProcess(context, held, path, key);
+      },
+    );
   });
 }
 

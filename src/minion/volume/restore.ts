@@ -12,6 +12,7 @@ import { keyFileDirectories, withKeyFile } from "../key-file.ts";
 import { escrowHeader, fetchHeader, listHeaders } from "./header.ts";
 import { readDiskFingerprint } from "./inspect.ts";
 import { readLuksFacts } from "./inspect-luks.ts";
+import { findHeaderDifference } from "./known-header.ts";
 import { dropRawHeader, keepRawHeader } from "./raw-header.ts";
 import { planRestore, type Present, type RestorePlan } from "./restore-plan.ts";
 import type { VolumeContext } from "./runner.ts";
@@ -126,7 +127,7 @@ async function restoreOn(
     throw new HostError("restore-refused", message, { hint: "nothing was changed", facts: { device: encrypted } });
   }
   const bytes = await fetchHeader(context, header);
-  const before = present.kind === "sound" ? await escrowHeader(context, "restore") : undefined;
+  const before = await keepBefore(context, encrypted, present);
   const raw = before === undefined ? await keepRawHeader(context, encrypted, header.bytes) : undefined;
   await write(context, encrypted, bytes);
   const facts = await readLuksFacts(host, encrypted);
@@ -146,6 +147,16 @@ async function restoreOn(
     context.note(`what was left of the header before is in ${raw} until a key opens this one`);
   context.note(`header ${header.version} was restored to ${encrypted}`);
   return { ...result, before: before?.version ?? 0, key };
+}
+
+/** What is there goes into escrow; what is not the volume's header does not, and is kept here like one that does not read. */
+async function keepBefore(context: VolumeContext, device: string, { kind }: Present) {
+  const finding = kind === "sound" ? await readLuksHeader(context.host, device) : undefined;
+  if (finding?.kind !== "valid") return undefined;
+  const difference = await findHeaderDifference(context, finding.header);
+  if (difference === undefined) return escrowHeader(context, "restore");
+  context.note(`the header that is there is not the volume's: ${difference}`);
+  return undefined;
 }
 
 async function write({ host, machine, signal }: VolumeContext, device: string, bytes: Buffer): Promise<void> {

@@ -1,4 +1,4 @@
-import { AuthError, errorMessage, TransportError } from "../../core/errors.ts";
+import { AuthError, errorMessage, HostError, TransportError } from "../../core/errors.ts";
 import type { EscrowedHeader } from "../../core/volume-header.ts";
 import { holding } from "../../states/devices/held-device.ts";
 import { keyOpens } from "../../states/devices/luks-passphrase.ts";
@@ -70,7 +70,8 @@ async function testOn(
     }
     return { kind: "does-not-open", current: current.version, ms: current.ms };
   } catch (error) {
-    if (!(error instanceof AuthError) && !(error instanceof TransportError)) throw error;
+    const isUnsafe = error instanceof HostError && error.code === "unsafe-header";
+    if (!isUnsafe && !(error instanceof AuthError) && !(error instanceof TransportError)) throw error;
     context.signal.throwIfAborted();
     const proof = headers.find(
       ({ digest, proven }) => digest === facts.digest && facts.digest !== "" && proven.version > 0,

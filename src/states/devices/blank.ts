@@ -1,6 +1,8 @@
-import type { HostError } from "../../core/errors.ts";
+import { HostError } from "../../core/errors.ts";
 import type { Host } from "../../core/host.ts";
 import { type BlockDevice, describeKernelName, wrongDevice } from "./block-device.ts";
+import type { CheckContext } from "../state.ts";
+import { findUnreadable } from "./fresh-mapping.ts";
 import { readLuksHeader } from "./luks-header.ts";
 import { parseLvmLabel } from "./lvm-label.ts";
 import { readVolumeGroup } from "./lvm-metadata.ts";
@@ -99,9 +101,23 @@ export function refusal(device: BlockDevice, finding: string, act: string): Host
   return wrongDevice(`cannot ${act} "${device.path}": it ${finding}; nothing was changed`, device.path, finding);
 }
 
-/** Throws HostError `wrong-device` naming what was found unless the device is provably blank (I2). `act`: "format". */
-export async function assertBlank(host: Host, device: BlockDevice, act: string): Promise<void> {
-  const finding = await findContents(host, device);
+/**
+ * Throws HostError `wrong-device` naming what was found unless the device is provably blank (I2), and `unknown-content` for an open
+ * encrypted device that this machine did not just make. `act`: "format".
+ */
+export async function assertBlank(
+  context: Pick<CheckContext, "host" | "pending">,
+  device: BlockDevice,
+  act: string,
+): Promise<void> {
+  const finding = await findContents(context.host, device);
   if (finding !== undefined) throw refusal(device, finding, act);
+  const unreadable = await findUnreadable(context, device);
+  if (unreadable !== undefined) {
+    throw new HostError("unknown-content", `cannot ${act} "${device.path}": it ${unreadable}; nothing was changed`, {
+      hint: "where it is known to hold nothing, make what belongs there by hand (mkfs); else compare its header: latchkey volume check",
+      facts: { path: device.path, finding: unreadable },
+    });
+  }
   if (device.readOnly) throw wrongDevice(`cannot ${act} "${device.path}": it is read-only`, device.path, "read-only");
 }

@@ -22,6 +22,8 @@ export interface LuksHeader {
   readonly metadata: JsonObject;
   /** False when the device does not begin with LUKS and only the second copy was found. */
   readonly atStart: boolean;
+  /** LUKS2: the JSON area of the other copy when that is sound as well; cryptsetup takes it if it finds fault with this one. */
+  readonly other?: JsonObject;
 }
 
 /** What a device says about LUKS: nothing, a sound header, or traces of one of which no copy reads. */
@@ -102,15 +104,21 @@ export async function readLuksHeader(host: Reading, path: string): Promise<LuksF
   const first = hasPrimary ? await readCopy(host, path, 0, "primary", start) : undefined;
   const places = first ? [copySize(start)] : SECOND_OFFSETS;
   let best = first;
+  let second: LuksHeader | undefined;
   let traces = hasPrimary;
   for (const at of places) {
-    const second = await host.readRange(path, at, BINARY_SIZE);
-    if (second === undefined || !second.subarray(0, 6).equals(SECONDARY)) continue;
+    const begin = await host.readRange(path, at, BINARY_SIZE);
+    if (begin === undefined || !begin.subarray(0, 6).equals(SECONDARY)) continue;
     traces = true;
-    const copy = await readCopy(host, path, at, "secondary", second);
-    if (copy && (best === undefined || copy.sequence > best.sequence)) best = copy;
+    const copy = await readCopy(host, path, at, "secondary", begin);
+    if (copy === undefined) continue;
+    second ??= copy;
+    if (best === undefined || copy.sequence > best.sequence) best = copy;
   }
-  if (best) return { kind: "valid", header: { ...best, atStart: hasPrimary } };
+  if (best) {
+    const other = best === first ? second : first;
+    return { kind: "valid", header: { ...best, atStart: hasPrimary, ...(other && { other: other.metadata }) } };
+  }
   return { kind: traces ? "damaged" : "none" };
 }
 

@@ -5,6 +5,7 @@ import type { ApplyContext, CheckContext } from "../state.ts";
 import { newLvmUuid } from "./base62-uuid.ts";
 import { assertBlank, findUse, refusal } from "./blank.ts";
 import { type BlockDevice, wrongDevice } from "./block-device.ts";
+import { notFreshAnyMore } from "./fresh-mapping.ts";
 import { readLvmLabel } from "./lvm-label.ts";
 import { readVolumeGroup, type VolumeGroup } from "./lvm-metadata.ts";
 
@@ -41,7 +42,7 @@ export async function findPhysicalVolume(context: CheckContext, device: BlockDev
   const { host } = context;
   const label = await readLvmLabel(host, device.path);
   if (label.kind === "none") {
-    await assertBlank(host, device, "make a physical volume of");
+    await assertBlank(context, device, "make a physical volume of");
     return { kind: "blank" };
   }
   const begun = await pendingUuid(context, device);
@@ -80,5 +81,6 @@ export async function createPhysicalVolume(context: ApplyContext, device: BlockD
     signal: context.signal,
   });
   await context.commit(key);
+  await notFreshAnyMore(context, device);
   context.reached("provision:pv");
 }

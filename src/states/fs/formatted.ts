@@ -6,6 +6,7 @@ import { type BlockDevice, requireBlockDevice, wrongDevice } from "../devices/bl
 import { exclusively } from "../devices/exclusive.ts";
 import { holding } from "../devices/held-device.ts";
 import { seenDevices, seenOn } from "../devices/seen-devices.ts";
+import { notFreshAnyMore } from "../devices/fresh-mapping.ts";
 import { absolutePath } from "../devices/storage-params.ts";
 import { readFreshSuperblock, readSuperblock, type Superblock } from "../devices/superblock.ts";
 import { type ApplyContext, type CheckContext, defineState } from "../state.ts";
@@ -41,7 +42,7 @@ async function look(wanted: Params, context: CheckContext, device: BlockDevice):
   const superblock = await readSuperblock(context.host, device.path);
   await assertKnownLayer(context, wanted.volume, "file system", device.path, superblock?.uuid);
   if (superblock === undefined) {
-    await assertBlank(context.host, device, "format");
+    await assertBlank(context, device, "format");
     return "blank";
   }
   const { fsType, uuid, label } = superblock;
@@ -92,6 +93,7 @@ async function makeFileSystem(wanted: Params, context: ApplyContext, device: Blo
     });
   } else context.note("an earlier format was complete");
   await context.commit(key);
+  await notFreshAnyMore(context, device);
   context.reached("provision:fs-made");
 }
 

@@ -1,12 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { ConfigError, HostError } from "../../core/errors.ts";
 import { isJsonObject } from "../../core/json.ts";
+import { isSafeCipher, SAFE_CIPHER_HINT } from "../../core/luks-cipher.ts";
 import { z } from "../../core/schema.ts";
 import { parseSize } from "../../core/units.ts";
 import { assertBlank, findContents, findUse, refusal } from "../devices/blank.ts";
 import { type BlockDevice, requireBlockDevice, wrongDevice } from "../devices/block-device.ts";
 import { exclusively } from "../devices/exclusive.ts";
 import { holding } from "../devices/held-device.ts";
+import { freshMapping } from "../devices/fresh-mapping.ts";
+import { assertSafeHeader } from "../devices/luks-layout.ts";
 import { type LuksHeader, readLuksHeader } from "../devices/luks-header.ts";
 import { findLuksToken, readLuksToken, writeLuksToken } from "../devices/luks-token.ts";
 import { seenDevices, seenOn } from "../devices/seen-devices.ts";
@@ -33,7 +36,7 @@ const params = z.strictObject({
   uuid: lowerUuid.optional().describe("UUID of the header; a random one when not given"),
   cipher: z
     .string()
-    .regex(/^[a-z0-9][a-z0-9_:()-]*$/u)
+    .refine(isSafeCipher, `no cipher that is known to encrypt: ${SAFE_CIPHER_HINT}`)
     .optional()
     .describe("Cipher as cryptsetup names it; its own default (aes-xts-plain64) when not given"),
   keyslots_size: z
@@ -47,6 +50,8 @@ const params = z.strictObject({
     .describe("Name of the volume that the device is of, noted in the header"),
 });
 type Params = z.infer<typeof params>;
+/** With the UUID that a header which is made now gets. */
+type Formatting = Params & { readonly madeUuid: string };
 
 /**
  * `formatted`: nothing to do but perhaps a label. `noted`: as well, but for the note on this machine's disk, which outlived
@@ -72,7 +77,7 @@ async function look(context: CheckContext, device: BlockDevice): Promise<Finding
   const { host } = context;
   const luks = await readLuksHeader(host, device.path);
   if (luks.kind === "none") {
-    await assertBlank(host, device, "format");
+    await assertBlank(context, device, "format");
     return { kind: "blank" };
   }
   const begun = await pendingUuid(context, device);
@@ -91,6 +96,7 @@ async function look(context: CheckContext, device: BlockDevice): Promise<Finding
     const finding = await findContents(host, device);
     if (finding?.includes("LUKS") !== true) throw refusal(device, finding ?? "has half a LUKS header", "format");
   }
+  assertSafeHeader(header, device.path);
   if (ours.kind === "valid" && ours.token.state === "formatting") return { kind: "unproven", header };
   return { kind: "formatted", header };
 }
@@ -165,9 +171,10 @@ function keyslotsBytes({ keyslots_size: size }: Params): number {
   });
 }
 
-async function format(wanted: Params, context: ApplyContext, device: BlockDevice, key: LeasedKey): Promise<void> {
-  const uuid = wanted.uuid ?? randomUUID({ disableEntropyCache: true });
+async function format(wanted: Formatting, context: ApplyContext, device: BlockDevice, key: LeasedKey): Promise<void> {
+  const { madeUuid: uuid } = wanted;
   const keyslots = keyslotsBytes(wanted);
+  await context.begin(freshMapping(uuid), true);
   await context.begin(journalKey(device), { uuid });
   context.reached("provision:luks-noted");
   const options = [
@@ -231,7 +238,12 @@ function notOurs({ path }: BlockDevice, { uuid }: LuksHeader, { key }: Params): 
   });
 }
 
-async function formatWith(wanted: Params, context: ApplyContext, device: BlockDevice, key: LeasedKey): Promise<void> {
+async function formatWith(
+  wanted: Formatting,
+  context: ApplyContext,
+  device: BlockDevice,
+  key: LeasedKey,
+): Promise<void> {
   if (key.secret.length === 0) throw new ConfigError("empty-key", `cannot format with ${wanted.key}: it is empty`);
   // looked at again: the lease may have taken long
   const finding = await lookAs(wanted, context, device);
@@ -250,7 +262,7 @@ async function formatWith(wanted: Params, context: ApplyContext, device: BlockDe
  * True when nothing is left to finish: the header was committed, and only this machine's note was not taken away.
  */
 async function resume(
-  wanted: Params,
+  wanted: Formatting,
   context: ApplyContext,
   device: BlockDevice,
   key: LeasedKey,
@@ -277,9 +289,16 @@ async function apply(wanted: Params, context: ApplyContext, changes: readonly Ch
   if (changes.some(({ field }) => field === "luks")) {
     const isBlank = (await readLuksHeader(context.host, device.path)).kind === "none";
     if (isBlank && wanted.volume !== undefined) await assertNeverMade(context, wanted.volume);
-    await exclusively(device.identity, () =>
-      context.lease(wanted.key, "format", { device: device.path }, (key) => formatWith(wanted, context, device, key)),
-    );
+    await exclusively(device.identity, async () => {
+      // the master is told which header this key will be of: no other is taken for it
+      const found = await lookAs(wanted, context, device);
+      const before = found.kind === "blank" ? undefined : found.header?.uuid;
+      const madeUuid = before ?? wanted.uuid ?? randomUUID({ disableEntropyCache: true });
+      const subject = { device: device.path, luksUuid: madeUuid };
+      await context.lease(wanted.key, "format", subject, (key) =>
+        formatWith({ ...wanted, madeUuid }, context, device, key),
+      );
+    });
     return;
   }
   if (changes.some(({ field }) => field === "format")) await settle(context, device);

@@ -14,6 +14,9 @@ import {
 import { holding } from "../devices/held-device.ts";
 import { type LuksHeader, readLuksHeader } from "../devices/luks-header.ts";
 import { seenDevices, seenOn } from "../devices/seen-devices.ts";
+import { assertMapping } from "../devices/crypt-table.ts";
+import { assertSafeHeader } from "../devices/luks-layout.ts";
+import { isReencrypting } from "../devices/luks-reencryption.ts";
 import { absolutePath, mappingName, secretRef } from "../devices/storage-params.ts";
 import { waitFor } from "../devices/wait-for.ts";
 import { type ApplyContext, type CheckContext, defineState } from "../state.ts";
@@ -52,7 +55,10 @@ async function isOpen({ host }: CheckContext, { name }: Params, device: BlockDev
 
 async function readHeader({ host }: CheckContext, device: BlockDevice): Promise<LuksHeader> {
   const luks = await readLuksHeader(host, device.path);
-  if (luks.kind === "valid") return luks.header;
+  if (luks.kind === "valid") {
+    assertSafeHeader(luks.header, device.path);
+    return luks.header;
+  }
   if (luks.kind === "damaged") {
     throw wrongDevice(`cannot open "${device.path}": its LUKS header is damaged`, device.path, "damaged LUKS header");
   }
@@ -62,10 +68,26 @@ async function readHeader({ host }: CheckContext, device: BlockDevice): Promise<
   throw wrongDevice(`cannot open "${device.path}": it ${finding}, and is not LUKS`, device.path, finding);
 }
 
-async function open(wanted: Params, context: ApplyContext, device: BlockDevice, luksUuid: string): Promise<void> {
+/** Takes back what was opened otherwise than the header says, before anything can use it. */
+async function assertOpenedRight(
+  { name }: Params,
+  context: ApplyContext,
+  device: BlockDevice,
+  header: LuksHeader,
+): Promise<void> {
+  try {
+    await assertMapping(context, name, device, header);
+  } catch (thrown) {
+    await context.host.run(["cryptsetup", "close", "--", name]);
+    throw thrown;
+  }
+}
+
+async function open(wanted: Params, context: ApplyContext, device: BlockDevice, header: LuksHeader): Promise<void> {
   const { name, key, allow_discards: discards } = wanted;
+  const luksUuid = header.uuid;
   await context.lease(key, "open", { device: device.path, luksUuid }, async ({ secret }) => {
-    const options = ["--type", "luks", "--key-file=-", "--keyfile-size", String(secret.length)];
+    const options = ["--type", "luks2", "--key-file=-", "--keyfile-size", String(secret.length)];
     if (discards) options.push("--allow-discards");
     const { exitCode, stderr } = await context.host.run(["cryptsetup", "open", ...options, "--", device.path, name], {
       stdin: secret,
@@ -88,7 +110,12 @@ async function open(wanted: Params, context: ApplyContext, device: BlockDevice, 
       if (now === undefined || !(await isOpen(context, wanted, now))) {
         throw new HostError("device-busy", `cannot open "${device.path}": ${stderr.trim() || "it is in use"}`);
       }
+      await assertMapping(context, name, now, header);
+      return;
     }
+    // opening puts a piece right that a re-encryption was cut off in
+    const isUnderWay = isReencrypting(header.metadata);
+    await assertOpenedRight(wanted, context, device, isUnderWay ? await readHeader(context, device) : header);
   });
 }
 
@@ -111,8 +138,7 @@ export const luksOpened = defineState({
   apply: async (wanted, context, changes) => {
     const openHeld = async (held: ApplyContext): Promise<void> => {
       const device = await requireBlockDevice(held.host, wanted.device);
-      const { uuid } = await readHeader(held, device);
-      await open(wanted, held, device, uuid);
+      await open(wanted, held, device, await readHeader(held, device));
     };
     await holding(context, wanted.device, openHeld, seenDevices(changes).get(wanted.device));
     const node = `/dev/mapper/${wanted.name}`;

@@ -9,6 +9,7 @@ import {
   readDeviceSize,
   topmost,
 } from "../devices/block-device.ts";
+import { freshMapping } from "../devices/fresh-mapping.ts";
 import { readLuksHeader } from "../devices/luks-header.ts";
 import { readLvmLabel } from "../devices/lvm-label.ts";
 import { findVolumeGroup, SKIPPED_DEVICES } from "../devices/lvm-scan.ts";
@@ -87,6 +88,10 @@ export async function rememberVolume(context: ApplyContext & { readonly volume: 
   const content = volume.fs && places.content;
   const fsUuid = content === undefined ? "" : ((await readSuperblock(host, content))?.uuid ?? "");
   const known: KnownVolume = { luksUuid, fsUuid, bases };
+  // up as it is declared: what was made is there, or was never to be
+  if (luksUuid !== "" && (await context.pending(freshMapping(luksUuid))) !== undefined) {
+    await context.commit(freshMapping(luksUuid));
+  }
   const before = await context.pending(noteKey(volume.name));
   if (JSON.stringify(before) === JSON.stringify(known)) return;
   await context.begin(noteKey(volume.name), known);

@@ -1,5 +1,6 @@
 import { ConfigError } from "../../core/errors.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../core/json.ts";
+import { isSafeCipher, SAFE_CIPHER_HINT } from "../../core/luks-cipher.ts";
 import { z } from "../../core/schema.ts";
 import { unsafePathParam } from "../devices/held.ts";
 import { absolutePath, lvmName, mappingName, secretRef } from "../devices/storage-params.ts";
@@ -36,7 +37,7 @@ export const volumeSchema = z.strictObject({
       key: secretRef.describe("Its key: !generate or !secret in the host's pillar"),
       name: mappingName.optional().describe("The mapping below /dev/mapper; as the volume when not given"),
       label: word.optional(),
-      cipher: word.optional(),
+      cipher: word.refine(isSafeCipher, `no cipher that is known to encrypt: ${SAFE_CIPHER_HINT}`).optional(),
       allow_discards: z.boolean().default(false),
       keyslots_size: size.default("1M").describe("Room for keyslots when formatted: 1M holds four"),
     })

@@ -128,9 +128,13 @@ test("the master takes no mount for a lease that mounts nothing, nor one that an
   const [web1, web2] = [await connect("web1"), await connect("web2")];
   const { connection, identity } = web1;
   const lease = async (purpose: LeasePurpose): Promise<string> => {
-    const unsigned = { path: "disk:password", purpose, version: 0, device: "", luksUuid: "", bootId: "b" };
+    const unsigned = { path: "disk:password", purpose, version: 0, device: "", luksUuid: "" };
     const ephemeral = generateDhKey().publicKey;
-    const body = signLease({ ...unsigned, ephemeral }, identity, connection.handshakeHash);
+    const body = signLease(
+      { ...unsigned, layout: "", reencrypts: false, bootId: "b", ephemeral },
+      identity,
+      connection.handshakeHash,
+    );
     const answer = await connection.request("lease", body);
     return answer.verdict === "allow" ? answer.leaseId : answer.verdict;
   };

@@ -111,6 +111,7 @@ export async function leaseKey(
   path: string,
   purpose: "format" | "open" = "open",
   bootId = "b",
+  header: { readonly layout: string; readonly luksUuid: string } = { layout: "", luksUuid: "" },
 ): Promise<Buffer | Response<"lease">["verdict"]> {
   const { connection, identity } = minion;
   // a master closes the session of a minion that says nothing for three heartbeats: then there is a new one
@@ -121,7 +122,8 @@ export async function leaseKey(
     purpose,
     device: "/dev/vg0/data",
     version: 0,
-    luksUuid: "",
+    ...header,
+    reencrypts: false,
     bootId,
     ephemeral: ephemeral.publicKey,
   };

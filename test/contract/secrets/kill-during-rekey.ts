@@ -24,6 +24,7 @@ const headers = new Headers({
   log: createLogger("test", "silent"),
   clock: systemClock,
   volumes: { get: () => undefined },
+  known: { whyNotKept: async () => undefined, kept: async () => {}, forget: async () => {} },
   keyPathOf: async () => undefined,
 });
 let passed = 0;

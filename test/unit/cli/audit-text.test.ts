@@ -98,6 +98,16 @@ const SAID: Readonly<Record<AuditKind, readonly [JsonObject, string]>> = {
   "rotation-committed": [rotation, "disk:password of data, version 1 to 2, keyslot 3"],
   "rotation-done": [rotation, "disk:password of data, version 1 to 2, keyslot 3"],
   "rotation-finished": [rotation, "disk:password of data, version 1 to 2, keyslot 3"],
+  "header-accepted": [{ volume: "data" }, "web1/data: the next LUKS header that is opened is taken as it is"],
+  "header-known": [
+    {
+      path: "disk:password",
+      luksUuid: "u",
+      reason: "first use",
+      header: { cipher: "aes-xts-plain64", sectorSize: 512 },
+    },
+    "disk:password, LUKS u: aes-xts-plain64, sectors of 512, from its first use",
+  ],
   "header-destroyed": [{ volume: "data", count: 3 }, "3 headers of data"],
   "header-escrowed": [{ volume: "data", version: 2, reason: "rotate" }, "header 2 of data, after rotate"],
   "header-released": [{ volume: "data", version: 2 }, "header 2 of data"],

@@ -62,6 +62,8 @@ function request(more: Partial<Request<"lease">> = {}, by = session): Request<"l
     device: "/dev/vg0/data",
     version: 0,
     luksUuid: "u",
+    layout: "",
+    reencrypts: false,
     bootId: "b",
     ephemeral: ephemeral.publicKey,
   };

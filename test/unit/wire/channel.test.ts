@@ -68,6 +68,8 @@ const lease = {
   device: "/dev/vg/data",
   version: 0,
   luksUuid: "u",
+  layout: 'version "2"',
+  reencrypts: false,
   bootId: "b",
   ephemeral: Buffer.alloc(32, 3),
 } as const;
@@ -83,6 +85,8 @@ test("lesson: 2024-38825 proof of possession: a lease is good from its signer, o
     { path: "p" },
     { purpose: "format" as const },
     { device: "" },
+    { layout: "" },
+    { reencrypts: true },
     { luksUuid: "ub" },
     { version: 1 },
     { bootId: "" },

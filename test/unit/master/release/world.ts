@@ -122,6 +122,8 @@ export class World {
       device: ask.device,
       version: 0,
       luksUuid: "",
+      layout: "",
+      reencrypts: false,
       bootId: ask.boot,
       ephemeral: ephemeral.publicKey,
     };

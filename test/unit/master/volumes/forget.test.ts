@@ -22,6 +22,7 @@ async function master(node: SecretNode = { kind: "generate", file: "web1.yaml", 
     versions: secrets.versions,
     compile: async (id) => (id === "web1" ? pillar : { pillar: {}, secrets: new Map() }),
     events: new EventBus(clock),
+    known: { forget: async () => {} },
     log: quiet,
     clock,
   });

@@ -30,7 +30,15 @@ const device = (first: Buffer, second: Buffer): FakeHost =>
 test("the later of two sound copies counts", async () => {
   expect(await readLuksHeader(device(copy(0, 3), copy(0x4000, 3)), "/dev/x")).toEqual({
     kind: "valid",
-    header: { version: 2, uuid: UUID, label: "data", sequence: 3, metadata: { keyslots: {} }, atStart: true },
+    header: {
+      version: 2,
+      uuid: UUID,
+      label: "data",
+      sequence: 3,
+      metadata: { keyslots: {} },
+      atStart: true,
+      other: { keyslots: {} },
+    },
   });
   const finding = await readLuksHeader(device(copy(0, 3), copy(0x4000, 4)), "/dev/x");
   expect(finding).toMatchObject({ header: { sequence: 4, atStart: true } });
