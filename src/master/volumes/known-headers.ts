@@ -141,8 +141,13 @@ export class KnownHeaders {
 
   /** A header is in escrow: it is the measure from now on. */
   async kept(id: string, path: string, layout: string, luksUuid: string): Promise<void> {
+    const { headers } = await this.#stored(id, path);
+    const entry = headers.find((one) => one.luksUuid === luksUuid);
+    // the header goes into escrow before a re-encryption too: only one that has changed is its end
+    const isToCome =
+      entry?.state === "known" && entry.reencrypting && differencesOf({ ...entry, reencrypting: false }, layout) === "";
     const isUnderWay = saysReencrypting(parseLayout(layout) ?? new Map());
-    await this.#put(id, path, { luksUuid, layout, state: "known", reencrypting: isUnderWay });
+    await this.#put(id, path, { luksUuid, layout, state: "known", reencrypting: isUnderWay || isToCome });
   }
 
   /** What is known of a header, for its own host to say what differs. */
@@ -166,10 +171,13 @@ export class KnownHeaders {
     await this.forget(id, path);
   }
 
+  async #stored(id: string, path: string): Promise<Known> {
+    const found = await this.#options.store.get(keyOf(id, path));
+    return found === undefined ? { id, path, headers: [], afresh: false } : decodeRecord(recordSchema, found);
+  }
+
   async #read(id: string, path: string): Promise<Known> {
-    const key = keyOf(id, path);
-    const found = await this.#options.store.get(key);
-    const known = found === undefined ? { id, path, headers: [], afresh: false } : decodeRecord(recordSchema, found);
+    const known = await this.#stored(id, path);
     if (known.headers.some(({ state }) => state === "known") || known.afresh) return known;
     const layout = await this.#options.escrowed(id, path);
     if (layout === undefined) return known;
