@@ -1,8 +1,8 @@
 import { ConfigError } from "../core/errors.ts";
 
-/** Statements of Jinja, and its ways to reach a value. */
+/** Statements of Jinja, and its ways to reach a value: within so many characters, or each `{{` is looked at to the end. */
 const JINJA =
-  /\{%[-+]?\s*(?:if|elif|else|for|set|macro|import|from|include|end\w+)\b|\{\{[^}]*(?:\[['"]|\b(?:pillar|grains)\.get\()/u;
+  /\{%[-+]?\s*(?:if|elif|else|for|set|macro|import|from|include|end\w+)\b|\{\{[^}]{0,200}(?:\[['"]|\b(?:pillar|grains)\.get\()/u;
 
 /** The error, with a hint where the text is written in Salt's template language and that is likely why. */
 export function withJinjaHint(error: ConfigError, text: string): ConfigError {

@@ -82,12 +82,20 @@ function word(text: string, expr: string): Matcher {
   return simpleMatcher(kind, prefix[2] ?? "");
 }
 
+/** A word, and each of the parentheses before and behind it. A pattern for this takes the square of their number. */
+function withoutParentheses(piece: string): readonly string[] {
+  let from = 0;
+  while (piece[from] === "(") from += 1;
+  let to = piece.length;
+  while (to > from && piece[to - 1] === ")") to -= 1;
+  return [...piece.slice(0, from), piece.slice(from, to), ...piece.slice(to)];
+}
+
 /** `or` binds weaker than `and`, `not` strongest, parentheses group. */
 function compound(expr: string): Matcher {
   const words = expr
     .split(/\s+/u)
-    .flatMap((piece) => piece.split(/(?<=^\(+)|(?=\)+$)/u))
-    .flatMap((piece) => (/^[()]+$/u.test(piece) ? piece.split("") : [piece]))
+    .flatMap(withoutParentheses)
     .filter((piece) => piece !== "");
   if (words.length > 1000) throw bad(expr, "too long");
   let at = 0;

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { ConfigError } from "../../../src/core/errors.ts";
 import { globMatcher } from "../../../src/sls/glob.ts";
+import { thrownBy } from "../thrown-by.ts";
 import { targetMatcher, type TargetKind } from "../../../src/sls/target.ts";
 
 const subject = {
@@ -53,4 +54,12 @@ test("lesson: 2022-22967 what is not known matches nothing", () => {
 
 test("a hostile glob ends in time", () => {
   expect(globMatcher("*a".repeat(200))("a".repeat(5000) + "b")).toBe(false);
+});
+
+test("a target of very many parentheses takes no longer than any other", () => {
+  for (const expr of [`web1${")".repeat(300_000)}`, `${"(".repeat(300_000)}web1`]) {
+    expect(thrownBy(() => targetMatcher("compound", expr))).toMatchObject({ code: "bad-target" });
+  }
+  // a name that nobody has
+  expect(targetMatcher("compound", `${")".repeat(300_000)}x`)(subject)).toBe(false);
 });
