@@ -88,7 +88,7 @@ function withoutParentheses(piece: string): readonly string[] {
   while (piece[from] === "(") from += 1;
   let to = piece.length;
   while (to > from && piece[to - 1] === ")") to -= 1;
-  return [...piece.slice(0, from), piece.slice(from, to), ...piece.slice(to)];
+  return [...piece.slice(0, from).split(""), piece.slice(from, to), ...piece.slice(to).split("")];
 }
 
 /** `or` binds weaker than `and`, `not` strongest, parentheses group. */
