@@ -1,19 +1,18 @@
 import { flushCompileCache } from "node:module";
 import { join } from "node:path";
 import type { HostReturn } from "./cli/output.ts";
-import type { AskPassphrase, CallRequest, CallWatch, IdentityRequest } from "./cli/rooms.ts";
+import type { CallRequest, CallWatch, IdentityRequest, MasterRequest } from "./cli/rooms.ts";
 import { runProgram } from "./cli/program.ts";
 import { processTerminal } from "./cli/terminal.ts";
 import type { PolicyTestResult } from "./core/release-api.ts";
 import { VERSION } from "./core/version.ts";
 
 async function runMaster(
-  configPath: string | undefined,
+  { config: configPath, passphrase, socketAccess }: MasterRequest,
   signal: AbortSignal,
-  passphrase: AskPassphrase,
 ): Promise<number> {
   const { startMaster } = await import("./master/daemon.ts");
-  const { fingerprint, ports, stopped } = await startMaster({ configPath, signal, passphrase });
+  const { fingerprint, ports, stopped } = await startMaster({ configPath, signal, passphrase, socketAccess });
   console.log(`master fingerprint ${fingerprint}, listening on port ${ports.return}`);
   // Node itself keeps what it compiled at an orderly end only
   flushCompileCache();

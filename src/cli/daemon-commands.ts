@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { ConfigError } from "../core/errors.ts";
 import { parseArguments } from "./arguments.ts";
 import { paintWith } from "./format/paint.ts";
@@ -24,6 +24,10 @@ interface CallOptions {
 interface MasterOptions {
   readonly config?: string;
   readonly passphraseFd?: string;
+}
+
+interface StartOptions extends MasterOptions {
+  readonly socketAccess?: "owner" | "group";
 }
 
 const MASTER_CONFIG = "configuration file (default /etc/latchkey/master.yaml)";
@@ -65,9 +69,16 @@ export function addDaemonCommands(program: Command, { rooms, signal, terminal, e
     .description("run the master in the foreground")
     .option("-c, --config <file>", MASTER_CONFIG)
     .option("--passphrase-fd <number>", PASSPHRASE_FD)
-    .action(async ({ config, passphraseFd }: MasterOptions) =>
-      end(await rooms.master(config, signal, passphraseFrom(passphraseFd, terminal, signal))),
-    );
+    .addOption(
+      new Option(
+        "--socket-access <who>",
+        "who may open the control socket: the master's user alone, or its group too",
+      ).choices(["owner", "group"]),
+    )
+    .action(async ({ config, passphraseFd, socketAccess }: StartOptions) => {
+      const passphrase = passphraseFrom(passphraseFd, terminal, signal);
+      end(await rooms.master({ config, passphrase, socketAccess }, signal));
+    });
   addIdentity(program, { rooms, signal, terminal });
   program
     .command("minion")

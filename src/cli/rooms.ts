@@ -29,6 +29,15 @@ export interface CallWatch {
 /** Where a passphrase comes from; whoever asks wipes it. */
 export type AskPassphrase = () => Promise<Secret>;
 
+/** From `latchkey master`. */
+export interface MasterRequest {
+  /** Configuration file; undefined for the default place. */
+  readonly config: string | undefined;
+  readonly passphrase: AskPassphrase;
+  /** In place of the configured `socket_access`. */
+  readonly socketAccess: "owner" | "group" | undefined;
+}
+
 /** From `latchkey identity protect|unprotect`. */
 export interface IdentityRequest {
   readonly act: "protect" | "unprotect";
@@ -43,7 +52,7 @@ export interface IdentityRequest {
  * when called. The daemons resolve with an exit status when they have ended.
  */
 export interface Rooms {
-  readonly master: (config: string | undefined, signal: AbortSignal, passphrase: AskPassphrase) => Promise<number>;
+  readonly master: (request: MasterRequest, signal: AbortSignal) => Promise<number>;
   /** Puts the master's age identity behind a passphrase, or takes it off; resolves with its recipient. */
   readonly identity: (request: IdentityRequest) => Promise<{ readonly file: string; readonly recipient: string }>;
   readonly minion: (config: string | undefined, signal: AbortSignal) => Promise<number>;

@@ -8,7 +8,7 @@ import type { StuckErasure } from "./volume-api.ts";
  * What the command line and the master's control API say to each other: HTTP on a unix socket, JSON bodies, streams as
  * newline-delimited JSON. Errors are `{ error: ControlError }` with a 4xx or 5xx status.
  */
-export const CONTROL_SOCKET = "/run/latchkey/master.sock";
+export const CONTROL_SOCKET = "/run/latchkey-master/control.sock";
 
 export interface ControlError {
   readonly code: string;

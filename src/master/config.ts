@@ -28,8 +28,10 @@ export const masterConfigSchema = z.strictObject({
   auto_accept: z.boolean().default(false),
   /** Identity and store. */
   state_dir: absolute.default("/var/lib/latchkey/master"),
-  /** The control API; root's alone. */
+  /** The control API. */
   socket: absolute.max(107, "a unix socket has at most 107 bytes").default(CONTROL_SOCKET),
+  /** Who may open it, and with it do everything: the user that the master runs as alone, or that user's group too. */
+  socket_access: z.enum(["owner", "group"]).default("owner"),
   log_level: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
   /** How long jobs and returns are kept. */
   keep_jobs_hours: z.number().positive().default(24),
@@ -65,6 +67,7 @@ export const masterConfigSchema = z.strictObject({
   recovery_recipients: z.array(z.string().startsWith("age1")).default([]),
 });
 export type MasterConfig = z.infer<typeof masterConfigSchema>;
+export type SocketAccess = MasterConfig["socket_access"];
 
 /**
  * The configuration in a file; all defaults when the file is not there and `path` is the usual one. Throws ConfigError

@@ -24,7 +24,7 @@ import { type MasterLog, openLog } from "./open-log.ts";
 import { Witnesses } from "./audit/witnesses.ts";
 import { openAudit } from "./audit/open-audit.ts";
 import { compileForMinion } from "./compile.ts";
-import { loadMasterConfig, type MasterConfig } from "./config.ts";
+import { loadMasterConfig, type MasterConfig, type SocketAccess } from "./config.ts";
 import { Contested } from "./contested.ts";
 import { Enrolment } from "./enrolment.ts";
 import { EventBus } from "./events.ts";
@@ -68,6 +68,8 @@ export interface MasterOptions {
   readonly configPath?: string | undefined;
   /** Gives the passphrase of an age identity that has one. */
   readonly passphrase?: AskPassphrase;
+  /** In place of the configured `socket_access`. */
+  readonly socketAccess?: SocketAccess | undefined;
   /** Aborted: the master stops in good order. */
   readonly signal: AbortSignal;
   readonly overrides?: MasterOverrides;
@@ -95,10 +97,12 @@ const MISSED_HEARTBEATS = 3;
 export async function startMaster({
   configPath,
   passphrase,
+  socketAccess,
   signal,
   overrides = {},
 }: MasterOptions): Promise<RunningMaster> {
-  const config = overrides.config ?? (await loadMasterConfig(configPath));
+  const configured = overrides.config ?? (await loadMasterConfig(configPath));
+  const config = socketAccess === undefined ? configured : { ...configured, socket_access: socketAccess };
   const clock = overrides.clock ?? systemClock;
   const { log, ...logging } = openLog(overrides.log ?? createLogger("latchkey-master", config.log_level), clock);
   const curves = (await loadSodium()) ? "libsodium" : "OpenSSL";
@@ -376,7 +380,7 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
         operations.extend(app);
       },
     },
-    config.socket,
+    config,
   );
   closers.push(
     async () => api.close(),

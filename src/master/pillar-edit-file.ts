@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { lstat, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { type FileHandle, lstat, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { sha256 } from "../core/crypto/hash.ts";
 import { ConfigError, HostError } from "../core/errors.ts";
@@ -53,10 +53,7 @@ export async function replaceHostFile(root: string, path: string, text: string, 
       const handle = await open(temporary, "wx", 0o600);
       try {
         await handle.writeFile(text);
-        if (access) {
-          await handle.chown(access.uid, access.gid);
-          await handle.chmod(access.mode & 0o777);
-        }
+        if (access) await giveAccess(handle, access);
         await handle.sync();
       } finally {
         await handle.close();
@@ -73,5 +70,24 @@ export async function replaceHostFile(root: string, path: string, text: string, 
     }
   } catch (cause) {
     throw new HostError("pillar-not-written", `cannot write pillar file "${file}"`, { cause });
+  }
+}
+
+/**
+ * Gives a new file the access that the one before had. A master that is not root cannot give its files away: then the file
+ * is its own, and a group that it is not of gets nothing.
+ */
+async function giveAccess(handle: FileHandle, { uid, gid, mode }: FileAccess): Promise<void> {
+  const keepsGroup = (await chowned(handle, uid, gid)) || (await chowned(handle, -1, gid));
+  await handle.chmod(mode & (keepsGroup ? 0o777 : 0o707));
+}
+
+async function chowned(handle: FileHandle, uid: number, gid: number): Promise<boolean> {
+  try {
+    await handle.chown(uid, gid);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EPERM") return false;
+    throw error;
   }
 }

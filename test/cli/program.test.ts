@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import type { CallRequest, Rooms } from "../../src/cli/rooms.ts";
+import type { CallRequest, MasterRequest, Rooms } from "../../src/cli/rooms.ts";
 import type { MasterStatus } from "../../src/core/control-api.ts";
 import { AuthError } from "../../src/core/errors.ts";
 import { VERSION } from "../../src/core/version.ts";
@@ -311,6 +311,9 @@ describe("call", () => {
 });
 
 test("the daemons get their configuration file, and end with their own status", async () => {
-  const rooms = { master: (config: string | undefined) => Promise.resolve(config === "m.yaml" ? 7 : 0) };
-  expect((await runCli(["master", "-c", "m.yaml"], { rooms })).status).toBe(7);
+  const rooms = {
+    master: ({ config, socketAccess }: MasterRequest) =>
+      Promise.resolve(config === "m.yaml" && socketAccess === "group" ? 7 : 0),
+  };
+  expect((await runCli(["master", "-c", "m.yaml", "--socket-access", "group"], { rooms })).status).toBe(7);
 });

@@ -9,6 +9,7 @@ import { jsonObjectSchema, jsonSchema } from "../../core/json-schema.ts";
 import { z } from "../../core/schema.ts";
 import type { AuditRoom } from "../audit/audit-room.ts";
 import { didYouMean } from "../../sls/nearest.ts";
+import type { MasterConfig } from "../config.ts";
 import type { Enrolment } from "../enrolment.ts";
 import type { EventBus } from "../events.ts";
 import type { Hosts } from "../hosts.ts";
@@ -81,8 +82,11 @@ export interface ControlApi {
   close(): Promise<void>;
 }
 
-/** Serves the control API on a unix socket; who may open the socket (root) may do everything. Throws as `bindSocket`. */
-export async function serveControlApi(rooms: ControlRooms, socketPath: string): Promise<ControlApi> {
+/** Serves the control API on a unix socket; who may open the socket may do everything. Throws as `bindSocket`. */
+export async function serveControlApi(
+  rooms: ControlRooms,
+  { socket: socketPath, socket_access: access }: Pick<MasterConfig, "socket" | "socket_access">,
+): Promise<ControlApi> {
   const stopping = new AbortController();
   const app = fastify({ logger: false, bodyLimit: MAX_BODY_BYTES, forceCloseConnections: "idle" });
   app.setErrorHandler((error, request, reply) => {
@@ -97,7 +101,7 @@ export async function serveControlApi(rooms: ControlRooms, socketPath: string): 
   addRoutes(app, rooms, stopping.signal);
   rooms.extend(app);
   await app.ready();
-  const removeSocket = await bindSocket(app.server, socketPath);
+  const removeSocket = await bindSocket(app.server, socketPath, access);
   return {
     close: async () => {
       removeSocket();

@@ -3,14 +3,17 @@ import type { Server } from "node:http";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { ConfigError, errorMessage, HostError } from "../../core/errors.ts";
+import type { SocketAccess } from "../config.ts";
+
+const MODES: Readonly<Record<SocketAccess, number>> = { owner: 0o600, group: 0o660 };
 
 /**
- * Binds a server to a unix socket that is root's alone: made with mode 0600 in a private directory and renamed to its
- * place, so that nobody can connect before. A socket that a dead process left is replaced. Returns what removes it.
+ * Binds a server to a unix socket that is this user's alone, or its group's too: made with its mode in a private directory
+ * and renamed to its place, so that nobody can connect before. A socket that a dead process left is replaced. Returns what removes it.
  * Throws HostError `socket-in-use` when somebody answers there, `socket-failed` when it cannot be bound, ConfigError
  * `socket-path` when something else has that name.
  */
-export async function bindSocket(server: Server, path: string): Promise<() => void> {
+export async function bindSocket(server: Server, path: string, access: SocketAccess): Promise<() => void> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const before = statOf(path);
   if (before !== undefined && !before.isSocket()) {
@@ -25,7 +28,7 @@ export async function bindSocket(server: Server, path: string): Promise<() => vo
   try {
     const temporary = join(room, "s");
     await listen(server, temporary);
-    chmodSync(temporary, 0o600);
+    chmodSync(temporary, MODES[access]);
     renameSync(temporary, path);
   } catch (error) {
     server.close();

@@ -6,7 +6,7 @@ export interface Actor {
   readonly from: string;
 }
 
-/** Whoever may open the control socket: root, and nobody else. */
+/** Whoever may open the control socket: root, and the group of operators where there is one. */
 export const ROOT: Actor = { actor: "root", from: "control socket" };
 
 /** The master itself, as its configuration tells it. */

@@ -37,7 +37,15 @@ export async function fillFile<T>(
     }
   } catch (cause) {
     if (cause instanceof LatchkeyError) throw cause;
-    throw new HostError("file-failed", `cannot write "${path}": ${errorMessage(cause)}`, { cause });
+    const isShut = ["EROFS", "EACCES", "EPERM"].includes(String(codeOf(cause)));
+    throw new HostError("file-failed", `cannot write "${path}": ${errorMessage(cause)}`, {
+      cause,
+      ...(isShut
+        ? {
+            hint: "the master writes it, as its own user: name a place that its unit lets it write, such as /var/backups/latchkey",
+          }
+        : {}),
+    });
   }
 }
 

@@ -9,7 +9,8 @@ test("every key has a default", () => {
     pillar_roots: { base: ["/srv/latchkey/pillar"] },
     auto_accept: false,
     state_dir: "/var/lib/latchkey/master",
-    socket: "/run/latchkey/master.sock",
+    socket: "/run/latchkey-master/control.sock",
+    socket_access: "owner",
   });
 });
 

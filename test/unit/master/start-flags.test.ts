@@ -8,8 +8,9 @@ function memorySettings(file: string): readonly string[] {
   return readFileSync(resolve(ROOT, file), "utf8").match(/MALLOC_ARENA_MAX=\d+|--\S+semi-space-size=\d+/gu) ?? [];
 }
 
-test("a master has the same settings for its memory, however it is started", () => {
-  const settings = memorySettings("systemd/latchkey-master.service");
-  expect(settings).toHaveLength(2);
-  expect(memorySettings("bin/latchkey")).toEqual(settings);
+test("a master has the same settings for its memory, however it is started: its unit begins with the launcher", () => {
+  const unit = readFileSync(resolve(ROOT, "systemd/latchkey-master.service"), "utf8");
+  expect(unit).toMatch(/^ExecStart=\/opt\/latchkey\/bin\/latchkey master /mu);
+  expect(memorySettings("systemd/latchkey-master.service")).toEqual([]);
+  expect(memorySettings("bin/latchkey")).toHaveLength(2);
 });
