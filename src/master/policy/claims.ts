@@ -42,9 +42,12 @@ export function claimsForRules(grains: JsonObject): Claims | null {
 
 // a host's claims change with its sessions, and are asked for with each of its leases
 const measured = new WeakMap<JsonObject, Claims | null>();
+/** Of every host that claims nothing: one that was never here has each time another empty map. */
+const NO_CLAIMS: Claims = { grains: {}, tooLarge: [] };
 
 function measure(grains: JsonObject): Claims | null {
   const entries = Object.entries(grains);
+  if (entries.length === 0) return NO_CLAIMS;
   if (entries.length > CLAIM_LIMITS.claims || entries.some(([name]) => name.length > CLAIM_LIMITS.characters)) {
     return null;
   }

@@ -10,7 +10,7 @@ import { MemoryStore } from "../../../../src/master/store/memory.ts";
 import { HandClock, openAudit, quiet, recordsOf } from "../fakes.ts";
 
 /** A release room over a store in memory; the host's last boot, as the master heard it, is in `boot`. */
-export async function openGate(policy: string, grains: JsonObject = {}) {
+export async function openGate(policy: string, grains?: JsonObject) {
   const directory = mkdtempSync(join(tmpdir(), "latchkey-gate-"));
   const policyPath = join(directory, "release.yaml");
   writeFileSync(policyPath, policy);
@@ -31,7 +31,8 @@ export async function openGate(policy: string, grains: JsonObject = {}) {
     expressionMs: 1000,
     holdCommand: undefined,
     holdWebhook: undefined,
-    grainsOf: () => grains,
+    // as the master does for a host without a session: each time another map
+    grainsOf: () => grains ?? {},
     bootOf: () => heard.boot,
     journal: async ({ kind, actor, subject, data }, changes = []) => {
       await audit.append({ at: clock.now(), kind, actor, subject, from: "", data }, changes);
