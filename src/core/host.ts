@@ -10,7 +10,12 @@ export interface RunOptions {
   readonly okCodes?: readonly number[];
   /** Deadline; default 120,000. The process group is ended (TERM, then KILL) when it passes. */
   readonly timeoutMs?: number;
+  /**
+   * Walked to as `holdPath` does, and held: the command starts in what was found. Where others can change what it leads to that
+   * is refused, unless it is allowed or the command has another user's rights alone.
+   */
   readonly cwd?: string;
+  readonly allowUnsafePath?: boolean;
   /** Added to a minimal fixed environment (PATH, LC_ALL=C); never a secret. */
   readonly env?: Readonly<Record<string, string>>;
   /** User to run as, by name. */

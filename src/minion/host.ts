@@ -1,11 +1,13 @@
 import { readFileSync } from "node:fs";
-import { stat } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { isMainThread } from "node:worker_threads";
 import type { Options, execa as execaFunction } from "execa";
 import { MAX_TIMER_MS } from "../core/clock.ts";
+import { procPath } from "../core/descriptor-names.ts";
 import { HostError } from "../core/errors.ts";
-import { type Host, type RunOptions, type RunResult, stdinParts } from "../core/host.ts";
+import { isTrusted } from "../core/exposure.ts";
+import { holdPath } from "../core/hold-path.ts";
+import { type HeldPath, type Host, type RunOptions, type RunResult, stdinParts } from "../core/host.ts";
 import { Secret } from "../core/secret.ts";
 import { hostFiles } from "./host-files.ts";
 import { commandName, maskArgv } from "./mask-argv.ts";
@@ -114,11 +116,12 @@ function passedOn(): Record<string, string> {
 
 const handedOn = ({ descriptors = [] }: RunOptions) => descriptors as readonly unknown[] as readonly "inherit"[];
 
-function spawnOptions(options: RunOptions) {
+function spawnOptions(options: RunOptions, directory: HeldPath | undefined) {
   const account = options.user === undefined ? {} : findAccount(options.user);
   return {
     ...account,
-    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    // the child enters it before it gives up its rights and before what is not handed on is closed
+    ...(directory?.foundDescriptor === undefined ? {} : { cwd: procPath(directory.foundDescriptor) }),
     env: { ...COMMAND_ENV, ...passedOn(), ...options.env },
     extendEnv: false,
     // execa hands descriptors on like "inherit"; its types have them for the first three alone
@@ -145,15 +148,26 @@ export async function prepareCommands(): Promise<void> {
   await loadExeca();
 }
 
-function start(execa: Execa, argv: readonly [string, ...string[]], options: RunOptions) {
+function start(
+  execa: Execa,
+  argv: readonly [string, ...string[]],
+  options: RunOptions,
+  directory: HeldPath | undefined,
+) {
   const [file, ...args] = argv;
   // Children get the usual umask, whatever the daemon's own is; fork happens inside the call.
   const umask = isMainThread ? process.umask(CHILD_UMASK) : undefined;
   try {
-    return execa(file, args, spawnOptions(options));
+    return execa(file, args, spawnOptions(options, directory));
   } finally {
     if (umask !== undefined) process.umask(umask);
   }
+}
+
+/** Starts it in its directory, which needs to be held until then alone. */
+function startIn(execa: Execa, argv: readonly [string, ...string[]], options: RunOptions) {
+  using directory = holdDirectory(options);
+  return start(execa, argv, options, directory);
 }
 
 /** Ends the command at its deadline or on abort; `reason` tells which. */
@@ -188,13 +202,21 @@ function lastLine(text: string): string {
   return text.trimEnd().split("\n").at(-1)?.trim().slice(0, 500) ?? "";
 }
 
-async function assertDirectory(cwd: string): Promise<void> {
-  const stats = await stat(cwd).catch(() => undefined);
-  if (stats?.isDirectory() !== true) {
-    throw new HostError("no-such-directory", `cannot run a command in "${cwd}": it is no directory`, {
-      facts: { path: cwd },
-    });
-  }
+/** The directory to run in, held open. Throws HostError `no-such-directory`, and as `holdPath` does. */
+function holdDirectory({ cwd, user, allowUnsafePath }: RunOptions): HeldPath | undefined {
+  if (cwd === undefined) return undefined;
+  // what another user may do there they may do anyway: no link is followed for them all the same
+  const isOthers = user !== undefined && !isTrusted(findAccount(user).uid, process.geteuid?.() ?? 0);
+  const isAllowed = isOthers ? true : allowUnsafePath;
+  const held = holdPath(cwd, {
+    followLast: true,
+    ...(isAllowed === undefined ? {} : { allowUnsafePath: isAllowed }),
+  });
+  if (held?.found?.kind === "directory") return held;
+  held?.[Symbol.dispose]();
+  throw new HostError("no-such-directory", `cannot run a command in "${cwd}": it is no directory`, {
+    facts: { path: cwd },
+  });
 }
 
 async function runCommand(argv: readonly [string, ...string[]], options: RunOptions = {}): Promise<RunResult> {
@@ -202,10 +224,9 @@ async function runCommand(argv: readonly [string, ...string[]], options: RunOpti
   const command = maskArgv(argv);
   const facts = { argv: command };
   if (signal?.aborted === true) throw abortedError(command);
-  if (options.cwd !== undefined) await assertDirectory(options.cwd);
   const execa = await loadExeca();
   const startedAt = performance.now();
-  const child = start(execa, argv, options);
+  const child = startIn(execa, argv, options);
   const [maxBytes, tailBytes] = options.secretStdout === true ? [MAX_SECRET_BYTES, 0] : [MAX_OUTPUT_BYTES, TAIL_BYTES];
   const stdout = child.stdout ? collect(child.stdout, maxBytes, tailBytes) : undefined;
   const stderr = child.stderr ? collect(child.stderr) : undefined;

@@ -10,6 +10,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  renameSync,
 } from "node:fs";
 import { rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { once } from "node:events";
@@ -17,6 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { HostError } from "../../src/core/errors.ts";
+import type { RunOptions } from "../../src/core/host.ts";
 import { createHost } from "../../src/minion/host.ts";
 import { fileDirectory } from "../../src/states/file/directory.ts";
 import { fileManaged } from "../../src/states/file/managed.ts";
@@ -144,5 +146,41 @@ describe.skipIf(!isRoot)("links that another user plants in a directory of their
     }
     expect(refused).toBeGreaterThan(0);
     expect(look(join(scratch, "standin"))).toEqual(before);
+  });
+
+  test("a command starts in no directory that they can put in another's place, unless that is meant or it is theirs", async () => {
+    const host = createHost();
+    const cwd = join(scratch, "home/conf");
+    const where = async (options: RunOptions) => (await host.run(["/bin/pwd", "-P"], options)).stdout.trim();
+    mkdirSync(cwd);
+    await expect(where({ cwd, allowUnsafePath: false })).rejects.toMatchObject({
+      code: "unsafe-path",
+      hint: expect.stringContaining("allow_unsafe_path: true") as string,
+    });
+    expect(await where({ cwd, allowUnsafePath: true })).toBe(cwd);
+    expect(await where({ cwd, user: "nobody" })).toBe(cwd);
+    expect(await where({ cwd: join(scratch, "home") })).toBe(join(scratch, "home"));
+    renameSync(cwd, join(scratch, "home/aside"));
+    symlinkSync("../standin", cwd);
+    for (const more of [{ allowUnsafePath: true }, { user: "nobody" }]) {
+      await expect(where({ cwd, ...more })).rejects.toMatchObject({ code: "unsafe-link" });
+    }
+  });
+
+  test("a command starts in no link's target that comes and goes while it starts", async () => {
+    await startSwapper();
+    const host = createHost();
+    const cwd = join(scratch, "home/conf");
+    const met = new Set<string>();
+    for (let round = 0; round < 100 || (met.size === 0 && round < MOST_ROUNDS); round += 1) {
+      try {
+        const { stdout } = await host.run(["/bin/pwd", "-P"], { cwd, allowUnsafePath: true });
+        expect(stdout).not.toContain("standin");
+      } catch (error) {
+        if (!(error instanceof HostError)) throw error;
+        if (error.code === "unsafe-link") met.add(error.code);
+      }
+    }
+    expect(met.size).toBe(1);
   });
 });

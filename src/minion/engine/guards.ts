@@ -16,12 +16,13 @@ function isTruthy(value: Json): boolean {
 
 /** Commands run where and as whom the state itself runs, as in Salt. */
 function optionsOf({ params }: LowChunk, signal: AbortSignal): RunOptions {
-  const { cwd, runas } = params;
+  const { cwd, runas, allow_unsafe_path: allowUnsafePath } = params;
   return {
     okCodes: EVERY_CODE,
     timeoutMs: GUARD_TIMEOUT_MS,
     signal,
     ...(typeof cwd === "string" ? { cwd } : {}),
+    ...(typeof allowUnsafePath === "boolean" ? { allowUnsafePath } : {}),
     ...(typeof runas === "string" ? { user: runas } : {}),
   };
 }

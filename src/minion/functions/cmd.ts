@@ -1,5 +1,6 @@
 import { HostError } from "../../core/errors.ts";
 import { z } from "../../core/schema.ts";
+import { unsafePathParam } from "../../states/devices/held.ts";
 import { defineFunction } from "./function.ts";
 
 const OUTPUT_LOST = "\n[output over 1 MiB dropped]";
@@ -15,6 +16,7 @@ export const cmdFunctions = [
     params: z.strictObject({
       cmd: z.string().min(1).describe("Command line for /bin/sh."),
       cwd: z.string().startsWith("/").default("/").describe("Directory to run in."),
+      allow_unsafe_path: unsafePathParam,
       runas: z.string().optional().describe("User to run as."),
       env: z.record(z.string(), z.string()).default({}).describe("Environment variables to add."),
       timeout: z.number().positive().max(86_400).default(3600).describe("Seconds until it is ended."),
@@ -25,6 +27,7 @@ export const cmdFunctions = [
       // a command line is what the operator asked for: the shell is the point here
       const result = await host.run(["/bin/sh", "-c", `exec 2>&1\n${params.cmd}`], {
         cwd: params.cwd,
+        allowUnsafePath: params.allow_unsafe_path,
         env: params.env,
         timeoutMs: params.timeout * 1000,
         okCodes: ALL_CODES,
@@ -44,10 +47,16 @@ export const cmdFunctions = [
     params: z.strictObject({
       cmd: z.string().min(1).describe("Command line for /bin/sh."),
       cwd: z.string().startsWith("/").default("/").describe("Directory to run in."),
+      allow_unsafe_path: unsafePathParam,
     }),
-    run: async ({ cmd, cwd }, { host, signal }) => {
+    run: async ({ cmd, cwd, allow_unsafe_path: allowUnsafePath }, { host, signal }) => {
       try {
-        const { exitCode } = await host.run(["/bin/sh", "-c", cmd], { cwd, okCodes: ALL_CODES, signal });
+        const { exitCode } = await host.run(["/bin/sh", "-c", cmd], {
+          cwd,
+          allowUnsafePath,
+          okCodes: ALL_CODES,
+          signal,
+        });
         return { data: exitCode, retcode: exitCode };
       } catch (thrown) {
         if (thrown instanceof HostError && thrown.code === "command-timeout") return { data: 124, retcode: 124 };

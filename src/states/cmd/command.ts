@@ -21,6 +21,7 @@ function optionsOf(params: CommandParams, signal: AbortSignal): RunOptions {
     timeoutMs: params.timeout === undefined ? LONGEST_MS : params.timeout * 1000,
     env: environmentOf(params),
     signal,
+    allowUnsafePath: params.allow_unsafe_path,
     ...(params.cwd === undefined ? {} : { cwd: params.cwd }),
     ...(params.runas === undefined ? {} : { user: params.runas }),
   };

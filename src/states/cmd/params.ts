@@ -1,4 +1,5 @@
 import { z } from "../../core/schema.ts";
+import { unsafePathParam } from "../devices/held.ts";
 
 const environment = z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]));
 
@@ -6,6 +7,7 @@ const environment = z.record(z.string(), z.union([z.string(), z.number(), z.bool
 export const commandParams = z.strictObject({
   name: z.string().min(1).describe("The command, run by a shell."),
   cwd: z.string().startsWith("/").optional().describe("Directory to run in."),
+  allow_unsafe_path: unsafePathParam,
   runas: z.string().min(1).optional().describe("User to run as."),
   shell: z.string().startsWith("/").default("/bin/sh").describe("The shell that runs the command."),
   env: z
