@@ -1,23 +1,12 @@
 import type { Clock } from "../core/clock.ts";
 import { TransportError } from "../core/errors.ts";
 import type { MasterHandlers } from "../wire/endpoints.ts";
-import type { Method } from "../wire/messages.ts";
+import { type Pace, PRICES } from "../wire/prices.ts";
 import { Throttle } from "./leases/throttle.ts";
 
-/** Requests that leave a record in the audit log, or bytes in the store, each time. */
-const LASTING: ReadonlySet<Method> = new Set<Method>([
-  "header.get",
-  "header.store",
-  "lease",
-  "lease.receipt",
-  "volume.erased",
-  "volume.forget",
-  "volume.rotation",
-]);
-/** Requests that take the master long to answer, while others wait. */
-const COSTLY: ReadonlySet<Method> = new Set<Method>(["files.list", "pillar"]);
+/** Requests of one host that compile or read much. */
 const COSTLY_PACE = { burst: 100, everyMs: 500 };
-/** Of one host: far more than its start with hundreds of volumes takes, then a few a second. */
+/** Requests of one host that leave a record: far more than its start with hundreds of volumes takes, then a few a second. */
 const PACE = { burst: 5000, everyMs: 500 };
 
 /**
@@ -27,11 +16,16 @@ const PACE = { burst: 5000, everyMs: 500 };
 export function pacedHandlers(handlers: MasterHandlers, clock: Clock): MasterHandlers {
   const lasting = new Throttle(PACE.burst, PACE.everyMs, clock);
   const costly = new Throttle(COSTLY_PACE.burst, COSTLY_PACE.everyMs, clock);
-  const pace = (method: Method) => (LASTING.has(method) ? lasting : COSTLY.has(method) ? costly : undefined);
+  const throttles: Readonly<Record<Pace, Throttle | undefined>> = {
+    kept: undefined,
+    none: undefined,
+    record: lasting,
+    work: costly,
+  };
   return {
     ...handlers,
     request: async (session, method, body) => {
-      const throttle = pace(method);
+      const throttle = throttles[PRICES[method].pace];
       if (throttle !== undefined && throttle.take(session.minionId) === undefined) {
         throw new TransportError("busy", `cannot serve "${session.minionId}" now: it asks for too much at once`);
       }

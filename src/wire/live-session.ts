@@ -1,4 +1,4 @@
-import { AuthError, ProtocolError } from "../core/errors.ts";
+import { AuthError, ProtocolError, TransportError } from "../core/errors.ts";
 import type { PublicIdentity } from "../core/identity.ts";
 import type { Channel } from "./channel.ts";
 import type { DropReason } from "./drop-counters.ts";
@@ -13,14 +13,18 @@ import {
   encodeNotice,
   encodeResponse,
   type FailureCode,
-  type MinionPacket,
+  isShortPacket,
+  requestHead,
 } from "./packets.ts";
+import { microsecondsOf, priceOf } from "./prices.ts";
 import type { RequestBudget } from "./request-budget.ts";
+import type { Turns } from "./turns.ts";
 
 /** What a session needs from the endpoint that holds it. */
 export interface SessionHost {
   readonly handlers: MasterHandlers;
   readonly budget: RequestBudget;
+  readonly turns: Turns;
   now(): number;
   monotonicMs(): number;
   send(route: Buffer, frame: Uint8Array): Promise<boolean>;
@@ -113,23 +117,47 @@ export class LiveSession implements PeerSession {
     this.take(plaintext);
   }
 
-  /** What a data frame of this session said. */
+  /** What a data frame of this session said: paid for by its minion, and served in its turn. */
   take(plaintext: Buffer): void {
     if (!this.#open) return;
-    const { budget } = this.#host;
-    let packet: MinionPacket;
-    let items = 0;
+    const { budget, turns } = this.#host;
+    const bytes = plaintext.length;
+    const head = this.#reading(() => requestHead(plaintext));
+    if (head === undefined) {
+      // what proves an opening comes first
+      if (isShortPacket(plaintext)) this.#serve(plaintext);
+      else this.#host.dropped("bad-message");
+      return;
+    }
+    const price = priceOf(head.method);
+    const isServed =
+      budget.charge(this.minionId, price, bytes) &&
+      turns.take(this.minionId, { us: microsecondsOf(price, bytes), bytes, work: () => this.#serve(plaintext) });
+    if (!isServed) void this.#reply(encodeFailure(head.id, "busy"));
+  }
+
+  /** Undefined, and counted, for what no minion of ours says. */
+  #reading<T>(read: () => T): T | undefined {
     try {
-      packet = decodeMinionPacket(plaintext, (found) => {
-        items = found;
-        return budget.mayDecode(this.minionId, found);
-      });
+      return read();
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#host.dropped("bad-message");
-      return;
+      return undefined;
     }
-    switch (packet.kind) {
+  }
+
+  #serve(plaintext: Buffer): void {
+    if (!this.#open) return;
+    const { budget } = this.#host;
+    let items = 0;
+    const packet = this.#reading(() =>
+      decodeMinionPacket(plaintext, (found) => {
+        items = found;
+        return budget.mayDecode(this.minionId, found);
+      }),
+    );
+    switch (packet?.kind) {
       case "request":
         void this.#answer(packet.id, packet.request, budget.begin(this.minionId, plaintext.length, items));
         return;
@@ -140,6 +168,7 @@ export class LiveSession implements PeerSession {
         void this.#reply(encodeFailure(packet.id, "busy"));
         return;
       case "confirm":
+      case undefined:
     }
   }
 
@@ -199,8 +228,9 @@ export class LiveSession implements PeerSession {
       const body: Response<Method> = await this.#host.handlers.request(this, request.method, request.body);
       packet = encodeResponse(id, body);
     } catch (error) {
-      this.#host.report(`cannot answer "${request.method}" of minion "${this.minionId}"`, error);
-      const code: FailureCode = error instanceof AuthError ? "refused" : "failed";
+      const code = failureCode(error);
+      // that a minion asks for too much is counted and no fault of the master's
+      if (code !== "busy") this.#host.report(`cannot answer "${request.method}" of minion "${this.minionId}"`, error);
       packet = encodeFailure(id, code);
     } finally {
       this.#inFlight -= 1;
@@ -216,4 +246,9 @@ export class LiveSession implements PeerSession {
       this.#host.report(`cannot send to minion "${this.minionId}"`, error);
     }
   }
+}
+
+function failureCode(error: unknown): FailureCode {
+  if (error instanceof AuthError) return "refused";
+  return error instanceof TransportError && error.code === "busy" ? "busy" : "failed";
 }

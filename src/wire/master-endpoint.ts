@@ -8,6 +8,7 @@ import { LiveSessions } from "./live-sessions.ts";
 import { OpeningTickets, TICKET_RENEWAL_MS } from "./opening-ticket.ts";
 import { Reception } from "./reception.ts";
 import { RequestBudget } from "./request-budget.ts";
+import { Turns } from "./turns.ts";
 import { LimitAlarms } from "./limit-alarms.ts";
 import type { CutOff } from "./zmtp/cut-off.ts";
 import { boundsFor, descriptorLimit } from "./zmtp/descriptors.ts";
@@ -92,6 +93,7 @@ class RequestDesk {
     this.#host = {
       handlers,
       budget: new RequestBudget(clock),
+      turns: new Turns(),
       now: () => clock.now(),
       monotonicMs: () => clock.monotonicMs(),
       send,

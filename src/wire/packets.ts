@@ -40,6 +40,10 @@ const TYPE = { request: 0, response: 1, failure: 2, confirm: 3, notice: 4, verdi
 
 /** How a request begins: an array of four, and its type. Its number follows. */
 const REQUEST_HEAD = Uint8Array.of(0x94, TYPE.request);
+/** Text of up to 31 bytes: its first byte, less the length. */
+const SHORT_TEXT = 0xa0;
+/** A minion says nothing else but requests. */
+const MAX_CONFIRM_BYTES = 16;
 /** Bytes that follow the first one of an unsigned number. */
 const UINT_BYTES: ReadonlyMap<number, number> = new Map([1, 2, 4, 8].map((length, at) => [0xcc + at, length]));
 
@@ -78,6 +82,27 @@ export function encodeNotice(notice: Notice): Uint8Array {
 /** Same length for both verdicts; who is refused gets what looks like a ticket. */
 export function encodeVerdict(accepted: boolean, ticket: Uint8Array): Uint8Array {
   return encodeMsgpack([TYPE.verdict, accepted, ticket]);
+}
+
+/**
+ * Which request a packet claims to be, read from its first bytes alone; undefined when it is none. A method whose name is longer than
+ * any of ours is "". Throws ProtocolError `bad-msgpack`, `bad-message` for a request without a number.
+ */
+export function requestHead(bytes: Uint8Array): { readonly id: number; readonly method: string } | undefined {
+  if (!isRequest(bytes)) return undefined;
+  const at = numberEnd(bytes);
+  const type = bytes[at] ?? 0;
+  const isShort = type >= SHORT_TEXT && type < SHORT_TEXT + 32;
+  const name = isShort ? bytes.subarray(at + 1, at + 1 + type - SHORT_TEXT) : new Uint8Array();
+  return {
+    id: requestNumber(bytes),
+    method: Buffer.from(name.buffer, name.byteOffset, name.length).toString("latin1"),
+  };
+}
+
+/** Whether a packet that is no request is short enough to be worth reading. */
+export function isShortPacket(bytes: Uint8Array): boolean {
+  return bytes.length <= MAX_CONFIRM_BYTES;
 }
 
 /**
@@ -126,9 +151,11 @@ function isRequest([array, type]: Uint8Array): boolean {
 /** The number of a request, read without the rest. Throws ProtocolError `bad-msgpack`, `bad-message`. */
 function requestNumber(bytes: Uint8Array): number {
   if (!isRequest(bytes)) throw new ProtocolError("bad-message", "cannot accept message: it is no request");
-  const first = bytes[REQUEST_HEAD.length] ?? 0;
-  const end = REQUEST_HEAD.length + 1 + (UINT_BYTES.get(first) ?? 0);
-  return check(id, decodeMsgpack(bytes.subarray(REQUEST_HEAD.length, end)));
+  return check(id, decodeMsgpack(bytes.subarray(REQUEST_HEAD.length, numberEnd(bytes))));
+}
+
+function numberEnd(bytes: Uint8Array): number {
+  return REQUEST_HEAD.length + 1 + (UINT_BYTES.get(bytes[REQUEST_HEAD.length] ?? 0) ?? 0);
 }
 
 function parseRequest(method: Method, body: unknown): AnyRequest | undefined {

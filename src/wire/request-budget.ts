@@ -1,5 +1,6 @@
 import type { Clock } from "../core/clock.ts";
 import { MAX_ITEMS } from "./limits.ts";
+import { microsecondsOf, type Price } from "./prices.ts";
 
 /** Messages with fewer items cost no more than their way through the socket. */
 const FREE_ITEMS = 50;
@@ -10,9 +11,17 @@ const ITEMS_A_SECOND = MAX_ITEMS / 2;
 const MAX_WEIGHT = 64 * 1024 * 1024;
 const ITEM_WEIGHT = 50;
 const MAX_MINIONS = 20_000;
+/** Time of the master's event loop that one minion may take at once, then so much of each second. */
+const BURST_US = 10_000_000;
+const US_A_SECOND = 100_000;
+/** Bytes that one minion may have kept at once, then so many a second. */
+const BURST_BYTES = 32 * 1024 * 1024;
+const BYTES_A_SECOND = 128 * 1024;
 
 interface Account {
   items: number;
+  us: number;
+  bytes: number;
   at: number;
   weight: number;
 }
@@ -26,13 +35,21 @@ export class RequestBudget {
     this.#clock = clock;
   }
 
+  /** Takes the price of a request of so many bytes from what its minion has left; false, and nothing taken, when that is less. */
+  charge(minionId: string, price: Price, bytes: number): boolean {
+    const account = this.#account(minionId, this.#clock.monotonicMs());
+    const us = microsecondsOf(price, bytes);
+    const kept = price.pace === "kept" ? bytes : 0;
+    if (account.us < us || account.bytes < kept) return false;
+    account.us -= us;
+    account.bytes -= kept;
+    return true;
+  }
+
   /** Whether a message of so many items may be decoded now. */
   mayDecode(minionId: string, items: number): boolean {
     if (items <= FREE_ITEMS) return true;
-    const now = this.#clock.monotonicMs();
-    const account = this.#account(minionId, now);
-    account.items = Math.min(BURST_ITEMS, account.items + ((now - account.at) / 1000) * ITEMS_A_SECOND);
-    account.at = now;
+    const account = this.#account(minionId, this.#clock.monotonicMs());
     if (account.items < items) return false;
     account.items -= items;
     return true;
@@ -49,8 +66,15 @@ export class RequestBudget {
     };
   }
 
+  /** What a minion has left by now. */
   #account(minionId: string, now: number): Account {
-    const account = this.#accounts.get(minionId) ?? { items: BURST_ITEMS, at: now, weight: 0 };
+    const full = { items: BURST_ITEMS, us: BURST_US, bytes: BURST_BYTES, at: now, weight: 0 };
+    const account = this.#accounts.get(minionId) ?? full;
+    const seconds = (now - account.at) / 1000;
+    account.items = Math.min(BURST_ITEMS, account.items + seconds * ITEMS_A_SECOND);
+    account.us = Math.min(BURST_US, account.us + seconds * US_A_SECOND);
+    account.bytes = Math.min(BURST_BYTES, account.bytes + seconds * BYTES_A_SECOND);
+    account.at = now;
     this.#accounts.delete(minionId);
     this.#accounts.set(minionId, account);
     if (this.#accounts.size > MAX_MINIONS) this.#accounts.delete(this.#accounts.keys().next().value ?? "");

@@ -1,12 +1,14 @@
 import { beforeEach, expect, test } from "vitest";
+import { TransportError } from "../../../src/core/errors.ts";
 import { generateIdentity } from "../../../src/core/identity.ts";
 import { Channel } from "../../../src/wire/channel.ts";
 import { decodeFrame } from "../../../src/wire/frames.ts";
 import { CROWD_OF_MINION, MAX_SESSIONS_OF_MINION, IDLE_AFTER_MS } from "../../../src/wire/limits.ts";
 import { LiveSession, type SessionHost } from "../../../src/wire/live-session.ts";
 import { LiveSessions } from "../../../src/wire/live-sessions.ts";
-import { encodeRequest } from "../../../src/wire/packets.ts";
+import { decodeMasterPacket, encodeRequest } from "../../../src/wire/packets.ts";
 import { RequestBudget } from "../../../src/wire/request-budget.ts";
+import { Turns } from "../../../src/wire/turns.ts";
 import { HandClock } from "../master/fakes.ts";
 
 const peer = generateIdentity().public;
@@ -28,6 +30,7 @@ beforeEach(() => {
       closed,
     },
     budget: new RequestBudget(clock),
+    turns: new Turns(),
     now: () => clock.now(),
     monotonicMs: () => clock.monotonicMs(),
     send: async () => Promise.resolve(true),
@@ -94,4 +97,58 @@ test("beyond the hard bound a further one is turned away while all others speak"
   expect(add().isIn).toBe(true);
   expect(live()).toHaveLength(MAX_SESSIONS_OF_MINION);
   expect(live()).not.toContain(1);
+});
+
+/** Sends one request in a session of the minion, as its peer would, and tells what the master answered. */
+function talker(minionId: string, request: SessionHost["handlers"]["request"], reports: string[] = []) {
+  next += 1;
+  const wireId = String(next).padStart(16, "0");
+  const key = () => Buffer.alloc(32, next);
+  const theirs = new Channel(wireId, { send: key(), receive: key() });
+  const answers: unknown[] = [];
+  const send = async (_route: Buffer, bytes: Uint8Array) => {
+    const frame = decodeFrame(Buffer.from(bytes));
+    if (typeof frame === "string" || frame.kind !== "data") throw new Error("no data frame");
+    const plaintext = theirs.open(frame.counter, Buffer.from(frame.frame));
+    if (typeof plaintext !== "string") answers.push(decodeMasterPacket(plaintext));
+    return true;
+  };
+  const session = new LiveSession(
+    { ...host, send, report: (text) => void reports.push(text), handlers: { ...host.handlers, request } },
+    {
+      sessionId: next,
+      minionId,
+      peer,
+      address: "",
+      route,
+      handshakeHash: Buffer.alloc(32),
+      channel: new Channel(wireId, { send: key(), receive: key() }),
+    },
+  );
+  return { answers, ask: (id: number) => session.take(Buffer.from(encodeRequest(id, "files.list", {}))) };
+}
+
+test("a handler that says busy: so hears the minion, and no line is written", async () => {
+  const reports: string[] = [];
+  const { answers, ask } = talker("web1", async () => Promise.reject(new TransportError("busy", "too much")), reports);
+  ask(7);
+  await expect.poll(() => answers).toEqual([{ kind: "failure", id: 7, code: "busy" }]);
+  expect(reports).toEqual([]);
+});
+
+test("lesson: 2023-20897 one host that asks without end has one request served for one of another, and busy for the rest", async () => {
+  const turns: (() => void)[] = [];
+  host = { ...host, turns: new Turns((turn) => void turns.push(turn)) };
+  const served: string[] = [];
+  const request: SessionHost["handlers"]["request"] = async ({ minionId }) => {
+    served.push(minionId);
+    throw new Error("none");
+  };
+  const [bad, good] = [talker("bad", request), talker("good", request)];
+  for (let id = 1; id <= 1000; id += 1) bad.ask(id);
+  good.ask(1);
+  for (let count = 0; count < 2; count += 1) for (const turn of turns.splice(0)) turn();
+  expect(served).toEqual(["bad", "bad", "good"]);
+  await expect.poll(() => bad.answers.length).toBe(745);
+  expect(bad.answers).toContainEqual({ kind: "failure", id: 1000, code: "busy" });
 });
