@@ -29,6 +29,11 @@ export async function connectedCount(socket: string): Promise<number> {
   return status.minions.filter((minion) => minion.connected).length;
 }
 
+/** Frames that the master has dropped since its start, by reason. */
+export async function droppedFrames(socket: string): Promise<MasterStatus["drops"]> {
+  return (JSON.parse(await call(socket, "GET", "/v1/status")) as MasterStatus).drops;
+}
+
 /** Runs a job on every minion; throws unless `hosts` of them succeeded. Resolves with the milliseconds it took. */
 export async function timeJob(socket: string, fun: string, args: readonly string[], hosts: number): Promise<number> {
   const job: JobRequest = { target: { kind: "glob", expr: "*" }, fun, args, kwargs: {}, timeoutMs: 60_000 };

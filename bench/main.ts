@@ -9,6 +9,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ run(): Promise<BenchResul
   volume: async () => await import("./volume.ts"),
   engine: async () => await import("./engine-table.ts"),
   fanout: async () => await import("./fanout.ts"),
+  attack: async () => await import("./attack.ts"),
 };
 
 const args = process.argv.slice(2);

@@ -4,8 +4,13 @@ import { generateDhKey } from "../src/core/crypto/x25519.ts";
 import { openSealed } from "../src/core/crypto/sealed-secret.ts";
 import { generateIdentity, type Identity, type PublicIdentity } from "../src/core/identity.ts";
 import type { MasterConnection } from "../src/wire/endpoints.ts";
+import { encodeOpening } from "../src/wire/frames.ts";
+import { makeProof, prologue } from "../src/wire/handshake-proof.ts";
+import { signHeartbeat } from "../src/wire/heartbeat-signature.ts";
 import { signLease } from "../src/wire/lease-signature.ts";
+import type { Method, Request } from "../src/wire/messages.ts";
 import { connectMaster } from "../src/wire/minion-connection.ts";
+import { NoiseHandshake } from "../src/wire/noise.ts";
 
 const LUKS_UUID = "6f2f3c1e-5b0f-4a6e-9c39-2f2d6d1a7c55";
 /** As a header that our own format makes says it: what every lease of a volume carries. */
@@ -48,15 +53,22 @@ export interface MasterPorts {
 /** A minion's wire and crypto without its agent: real sockets, real handshakes, real leases. */
 export class SimulatedMinion {
   readonly id: string;
-  readonly identity: Identity = generateIdentity();
+  readonly identity: Identity;
   readonly #ports: MasterPorts;
   #known: PublicIdentity | undefined;
   #ticket: Uint8Array | undefined;
   #connection: MasterConnection | undefined;
+  #beats = 0;
 
-  constructor(id: string, ports: MasterPorts) {
+  constructor(id: string, ports: MasterPorts, identity = generateIdentity()) {
     this.id = id;
+    this.identity = identity;
     this.#ports = ports;
+  }
+
+  /** The same host, for one more session. */
+  another(): SimulatedMinion {
+    return new SimulatedMinion(this.id, this.#ports, this.identity);
   }
 
   /** A new session: Noise XX the first time, IK from then on. */
@@ -119,6 +131,36 @@ export class SimulatedMinion {
     if (answer.verdict !== "allow") throw new Error(`lease: ${answer.verdict}`);
     using secret = openSealed(answer.sealed, ephemeral, connection.master.dhKey);
     if (secret.length === 0) throw new Error("an empty key");
+  }
+
+  /** The opening of a next connection, as who listens on the wire can record and send it; after a first `connect`. */
+  opening(): Buffer {
+    const known = this.#known;
+    if (!known) throw new Error("not connected before");
+    const noise = new NoiseHandshake({
+      pattern: "IK",
+      role: "initiator",
+      prologue: prologue(this.id),
+      staticKey: this.identity.dh,
+      remoteStatic: known.dhKey,
+    });
+    const first = noise.write((binding) => makeProof("minion", this.identity, binding));
+    return encodeOpening("ik1", this.id, first, this.#ticket && { ticket: this.#ticket });
+  }
+
+  /** Any request on the live session; throws when it is not answered. */
+  async ask<M extends Method>(method: M, body: Request<M>): Promise<void> {
+    if (!this.#connection) throw new Error("not connected");
+    await this.#connection.request(method, body, { timeoutMs: 30_000 });
+  }
+
+  /** A heartbeat as an agent signs it. */
+  async heartbeat(): Promise<void> {
+    const connection = this.#connection;
+    if (!connection) throw new Error("not connected");
+    this.#beats += 1;
+    const unsigned = { lastSeq: 0, running: [], counter: this.#beats, bootId: "bench" };
+    await connection.request("heartbeat", signHeartbeat(unsigned, this.identity, connection.handshakeHash));
   }
 
   async close(): Promise<void> {
