@@ -20,7 +20,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   bsdutils: "script",
   "btrfs-progs": "btrfs",
   coreutils:
-    "cat chmod chroot cksum cp echo env false head mkdir mkfifo mknod printf rm sleep stat sync touch true truncate",
+    "cat chmod chroot cksum cp echo env false head mkdir mkfifo mknod nice printf pwd rm sleep stat sync touch true truncate",
   "cryptsetup-bin": "cryptsetup",
   dash: "sh",
   dpkg: "dpkg dpkg-query",
