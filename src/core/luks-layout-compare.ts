@@ -16,7 +16,8 @@ export interface CompareOptions {
 const KEYSLOT = /^keyslots\./u;
 /** What a re-encryption with the same cipher changes in segments and digests. */
 const SPLIT = /^segments\.\d+\.(?:offset|size|iv_tweak|flags)$/u;
-const REENCRYPTED = /^(?:segments|digests)\.|^config\.requirements\./u;
+/** cryptsetup makes room for its notes: the area of keyslots grows to where the data begins. */
+const REENCRYPTED = /^(?:segments|digests)\.|^config\.(?:requirements\.|keyslots_size$)/u;
 
 /** Of each keyslot on record that is still there, told by its salt, all that it says; slots come and go with keys. */
 function compareKeyslots(known: LuksLayout, found: LuksLayout): readonly LayoutDifference[] {

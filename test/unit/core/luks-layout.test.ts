@@ -158,6 +158,12 @@ test.each([
   expect(isSafeCipher(cipher)).toBe(isSafe);
 });
 
+test("a re-encryption has the area of keyslots grow, as cryptsetup does for its notes; at no other time it may", () => {
+  const grown = changed("config.keyslots_size", "2064384", reencrypted());
+  expect(fieldsThatDiffer(of(header()), grown, true)).toEqual([]);
+  expect(fieldsThatDiffer(of(header()), changed("config.keyslots_size", "2064384"))).toEqual(["config.keyslots_size"]);
+});
+
 test("a layout reads back as it was written, and nothing else reads", () => {
   const place = stringMatching(/^[a-z%]{1,8}(?:\.[a-z0-9]{1,4}){0,3}$/u);
   assert(
