@@ -23,6 +23,7 @@ const TIERS: Readonly<Record<string, () => Promise<TierResult>>> = {
   vectors: () => runVitest("vectors", ["--reporter=default"]),
   contract: () => runVitest("contract", ["--reporter=default"]),
   cli: () => runVitest("cli", ["--reporter=default"]),
+  fuzz: () => runVitest("fuzz", ["--reporter=verbose"]),
   kernel: () => runKernelTests(),
   lab: runLab,
 };

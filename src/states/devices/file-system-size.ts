@@ -19,13 +19,19 @@ const XFS_MIN_GROUP = 64;
 /** Linux: btrfs is never resized to less (fs/btrfs/ioctl.c). */
 const BTRFS_MIN_BYTES = 256 * 1024 * 1024;
 
-/** Size of ext2/3/4 by the first 2 KiB of its device (Documentation/filesystems/ext4); undefined when it is none. */
+/** A damaged or made-up superblock may say anything: what is no size is none. */
+function sound<T extends FileSystemSize>(size: T): T | undefined {
+  return Number.isSafeInteger(size.bytes) && Number.isSafeInteger(size.possible) ? size : undefined;
+}
+
+/** Size of ext2/3/4 by the first 2 KiB of its device (Documentation/filesystems/ext4); undefined when it is none, or says nonsense. */
 export function sizeOfExt(start: Buffer, deviceBytes: number): FileSystemSize | undefined {
   const fsType = parseExtSuperblock(start)?.fsType;
   if (fsType === undefined) return undefined;
   const block = start.subarray(EXT_AT, EXT_AT + 1024);
   const blockBytes = 1024 * 2 ** block.readUInt32LE(0x18);
   const perGroup = block.readUInt32LE(0x20);
+  if (perGroup === 0) return undefined;
   const inodes = block.readUInt32LE(0x28) * (block.readUInt16LE(0x58) || 128);
   const is64Bit = (block.readUInt32LE(0x60) & INCOMPAT_64BIT) !== 0;
   const blocks = block.readUInt32LE(0x4) + (is64Bit ? block.readUInt32LE(0x150) * 2 ** 32 : 0);
@@ -36,7 +42,7 @@ export function sizeOfExt(start: Buffer, deviceBytes: number): FileSystemSize | 
   const tables = 3 + Math.ceil(inodes / blockBytes) + descriptors + block.readUInt16LE(0xce);
   const rest = (onDevice - first) % perGroup;
   const possible = rest > 0 && rest < tables + EXT_SPARE_BLOCKS ? onDevice - rest : onDevice;
-  return { fsType, bytes: blocks * blockBytes, possible: Math.max(blocks, possible) * blockBytes };
+  return sound({ fsType, bytes: blocks * blockBytes, possible: Math.max(blocks, possible) * blockBytes });
 }
 
 /** Size of XFS by the first 512 bytes of its device (xfs_format.h); `log` is what its internal log takes. */
@@ -45,11 +51,12 @@ export function sizeOfXfs(start: Buffer, deviceBytes: number): (FileSystemSize &
   const blockBytes = start.readUInt32BE(4);
   const blocks = Number(start.readBigUInt64BE(8));
   const perGroup = start.readUInt32BE(84);
+  if (perGroup === 0) return undefined;
   const log = start.readBigUInt64BE(48) === 0n ? 0 : start.readUInt32BE(96) * blockBytes;
   const onDevice = Math.floor(deviceBytes / blockBytes);
   const rest = onDevice % perGroup;
   const possible = rest > 0 && rest < XFS_MIN_GROUP ? onDevice - rest : onDevice;
-  return { fsType: "xfs", bytes: blocks * blockBytes, possible: Math.max(blocks, possible) * blockBytes, log };
+  return sound({ fsType: "xfs", bytes: blocks * blockBytes, possible: Math.max(blocks, possible) * blockBytes, log });
 }
 
 /** Size of btrfs on one device by its superblock. */
@@ -59,7 +66,7 @@ export function sizeOfBtrfs(block: Buffer, deviceBytes: number): FileSystemSize 
   const sector = found.sectorBytes || 4096;
   const onDevice = Math.floor(deviceBytes / sector) * sector;
   const possible = onDevice < BTRFS_MIN_BYTES ? found.deviceBytes : Math.max(found.deviceBytes, onDevice);
-  return { fsType: "btrfs", bytes: found.deviceBytes, possible };
+  return sound({ fsType: "btrfs", bytes: found.deviceBytes, possible });
 }
 
 /**

@@ -28,8 +28,12 @@ export function reencryptedBytes(metadata: JsonObject): number {
     .filter(isJsonObject)
     .filter((segment) => flagsOf(segment).every((flag) => !String(flag).startsWith("backup")));
   const hot = live.find((segment) => flagsOf(segment).includes("in-reencryption"));
-  const first = live.map((segment) => Number(segment["offset"])).toSorted((a, b) => a - b)[0] ?? 0;
-  return hot === undefined ? 0 : Math.max(0, Number(hot["offset"]) - first);
+  // a number in a header is a text of digits (specification 1.1, section 3)
+  const offsetOf = ({ offset }: JsonObject) =>
+    typeof offset === "string" && /^\d{1,15}$/u.test(offset) ? Number(offset) : undefined;
+  const offsets = live.map(offsetOf).filter((offset) => offset !== undefined);
+  const at = hot && offsetOf(hot);
+  return at === undefined ? 0 : at - Math.min(...offsets);
 }
 
 /** Pids of processes that re-encrypt this very device, whoever started them. */

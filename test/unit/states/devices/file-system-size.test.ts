@@ -58,3 +58,28 @@ test("what is none of them has no size", () => {
   expect(sizeOfXfs(Buffer.alloc(512), MIB)).toBeUndefined();
   expect(sizeOfBtrfs(Buffer.alloc(4096), MIB)).toBeUndefined();
 });
+
+test.each([
+  ["ext4 with groups of no blocks", (start: Buffer) => start.writeUInt32LE(0, 1024 + 0x20)],
+  ["ext4 with blocks of 2^42 bytes", (start: Buffer) => start.writeUInt32LE(32, 1024 + 0x18)],
+  ["ext4 with blocks of more bytes than there are numbers", (start: Buffer) => start.writeUInt32LE(5000, 1024 + 0x18)],
+])("%s has no size", (_, spoil) => {
+  const start = ext(32_768);
+  spoil(start);
+  expect(sizeOfExt(start, 256 * MIB)).toBeUndefined();
+});
+
+test("xfs with blocks or groups of nothing, and sizes above what a number holds, are none", () => {
+  const start = Buffer.alloc(512);
+  start.write("XFSB", 0);
+  expect(sizeOfXfs(start, MIB)).toBeUndefined();
+  start.writeUInt32BE(4096, 4);
+  expect(sizeOfXfs(start, MIB)).toBeUndefined();
+  start.writeUInt32BE(100, 84);
+  start.writeBigUInt64BE(2n ** 60n, 8);
+  expect(sizeOfXfs(start, MIB)).toBeUndefined();
+  const block = Buffer.alloc(4096);
+  block.write("_BHRfS_M", 0x40, "latin1");
+  block.writeBigUInt64LE(2n ** 60n, 0xd1);
+  expect(sizeOfBtrfs(block, MIB)).toBeUndefined();
+});
