@@ -3,6 +3,7 @@ import { MAX_FRAME_BYTES } from "../limits.ts";
 import type { CutOff } from "./cut-off.ts";
 import { PING, ZmtpPeer } from "./peer.ts";
 import { type QueueBounds, SendQueue } from "./send-queue.ts";
+import { FREE_BYTES, type Passenger } from "./turnstile.ts";
 
 /** Most bytes of a message before there is a session: those of a handshake have some 300. */
 export const MAX_STRANGER_BYTES = 2048;
@@ -32,12 +33,14 @@ const SESSION_QUEUE: QueueBounds = { frames: 256, bytes: 2 * MAX_FRAME_BYTES };
 /** What a connection tells its listener. */
 export interface ConnectionEvents {
   message(from: Connection, body: Buffer): void;
+  /** It has sent more than a handshake needs, without a session: so many bytes more wait for `takeTurn`. False: no room. */
+  waits(which: Connection, bytes: number): boolean;
   /** It is over, once; `cutOff` when that was our doing. */
   over(which: Connection, cutOff: CutOff | undefined): void;
 }
 
 /** One peer's TCP connection: its one address, its one route. */
-export class Connection {
+export class Connection implements Passenger {
   /** Leads back to it, and to nobody else, for the life of the process. */
   readonly route: Buffer;
   /** As the kernel says it. */
@@ -54,6 +57,9 @@ export class Connection {
   #inFrame = 0;
   #stuck = 0;
   #writtenBefore = 0;
+  // what it sent without a session, and what of it waits
+  #received = 0;
+  #waiting = Buffer.alloc(0);
 
   constructor(socket: Socket, route: Buffer, address: string, events: ConnectionEvents) {
     this.#socket = socket;
@@ -87,7 +93,22 @@ export class Connection {
 
   /** Bytes held of it and for it. */
   get heldBytes(): number {
-    return this.#peer.heldBytes + this.#queue.bytes;
+    return this.#peer.heldBytes + this.#queue.bytes + this.#waiting.length;
+  }
+
+  /** Bytes that wait for its turn; nothing more is read meanwhile. */
+  get waitingBytes(): number {
+    return this.#waiting.length;
+  }
+
+  /** Works on what waits: on so much, or on all if it has a session by now. */
+  takeTurn(bytes: number): void {
+    const all = this.#waiting;
+    const now = this.#stage === "stranger" ? all.subarray(0, bytes) : all;
+    this.#waiting = all.subarray(now.length);
+    this.#take(now);
+    if (this.#stage === "ending" || this.#stage === "over") this.#waiting = all.subarray(all.length);
+    if (this.#waiting.length === 0) this.#socket.resume();
   }
 
   /** Sends a message's one part, not to be changed any more. False when it is gone or does not read. */
@@ -157,6 +178,19 @@ export class Connection {
   #receive(chunk: Buffer): void {
     if (this.#stage === "ending" || this.#stage === "over") return;
     this.#silent = 0;
+    if (this.#stage === "stranger") this.#received += chunk.length;
+    if (this.#waiting.length === 0 && (this.#stage === "session" || this.#received <= FREE_BYTES)) this.#take(chunk);
+    else this.#wait(chunk);
+  }
+
+  #wait(chunk: Buffer): void {
+    this.#socket.pause();
+    if (this.#events.waits(this, chunk.length)) this.#waiting = Buffer.concat([this.#waiting, chunk]);
+    else this.cutOff("turned-away");
+  }
+
+  #take(chunk: Buffer): void {
+    if (this.#stage === "ending" || this.#stage === "over") return;
     const fault = this.#peer.receive(chunk);
     if (fault) this.cutOff(fault);
   }

@@ -7,6 +7,7 @@ import type { CutOff } from "./cut-off.ts";
 import { heaviest } from "./heaviest.ts";
 import { networkOf, plainAddress } from "./peer-address.ts";
 import type { Route, RouterEvents, RouterPort } from "./router-port.ts";
+import { Turnstile } from "./turnstile.ts";
 
 const TICK_MS = 1000;
 /** How long farewells have to leave when all ends. */
@@ -36,6 +37,7 @@ class Listener implements ConnectionEvents {
   readonly #events: RouterEvents;
   readonly #clock: Clock;
   readonly #crowd: Crowd<Connection>;
+  readonly #turnstile: Turnstile<Connection>;
   readonly #byRoute = new Map<string, Connection>();
   readonly #stop = new AbortController();
   readonly #server: Server;
@@ -46,6 +48,7 @@ class Listener implements ConnectionEvents {
     this.#events = events;
     this.#clock = clock;
     this.#crowd = new Crowd(bounds);
+    this.#turnstile = new Turnstile(clock);
     this.#server = createServer({ noDelay: true }, (socket) => {
       this.#arrived(socket);
     });
@@ -100,8 +103,13 @@ class Listener implements ConnectionEvents {
     this.#events.frame(from.route, body);
   }
 
+  waits(which: Connection, bytes: number): boolean {
+    return this.#turnstile.enter(which, networkOf(which.address), bytes);
+  }
+
   over(which: Connection, cutOff: CutOff | undefined): void {
     this.#byRoute.delete(keyOf(which.route));
+    this.#turnstile.leave(which, networkOf(which.address));
     this.#crowd.leave(which, networkOf(which.address));
     if (cutOff) this.#events.cutOff(cutOff, which.address);
     this.#events.gone(which.route);

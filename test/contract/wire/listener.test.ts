@@ -59,6 +59,18 @@ test("lesson: a multipart message that never ends is cut off at its first part, 
   expect(frames.map(({ body }) => body)).toEqual(["session"]);
 });
 
+test("strangers who send without end are worked on in turns and by a pace: a session's message does not wait for them", async () => {
+  const { router, frames, withSession } = await listen();
+  const known = await withSession();
+  const flood = Buffer.concat(Array.from({ length: 2000 }, () => message(Buffer.alloc(40))));
+  for (let n = 0; n < 8; n += 1) (await RawPeer.connect(router.port, `127.0.1.${n + 1}`)).send(flood);
+  await until("the flood", () => frames.length > 200);
+  known.send(message(Buffer.from("a lease")));
+  await until("it is served", () => frames.some(({ body }) => body === "a lease"));
+  // 72 KiB of theirs at once; the clock stands still, and no more of it is worked on
+  expect(frames.length).toBeLessThan(2 + (72 * 1024) / 42);
+});
+
 test("large messages are for sessions: a stranger that claims one is cut off by its head", async () => {
   const { router, cutOff, frames, withSession } = await listen();
   const stranger = await RawPeer.connect(router.port);
