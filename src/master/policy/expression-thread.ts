@@ -35,10 +35,11 @@ const OVERRUN_MS = 2000;
 const START_MS = 10_000;
 /** A host asks for its secrets at the same time; more wait for no good reason. */
 const MAX_WAITING = 64;
-const OWN_ENTRY = new URL(
-  import.meta.url.endsWith(".ts") ? "../../main-expressions.ts" : "./expressions.mjs",
-  import.meta.url,
-);
+/** The thread's own program: a source beside the sources, a file of its own in a bundle. */
+function ownEntry(): URL {
+  const name = import.meta.url.endsWith(".ts") ? "../../main-expressions.ts" : "./expressions.mjs";
+  return new URL(name, import.meta.url);
+}
 
 /**
  * Evaluates the expressions of a release policy in a thread of its own, one decision after the other and host by host in turn,
@@ -90,7 +91,7 @@ export class ExpressionThread {
   }
 
   #begin(): Worker {
-    const worker = new Worker(this.#options.entry ?? OWN_ENTRY, {
+    const worker = new Worker(this.#options.entry ?? ownEntry(), {
       env: {},
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: 64, stackSizeMb: 4 },
