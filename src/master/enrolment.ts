@@ -6,11 +6,13 @@ import { MINION_ID } from "../core/ids.ts";
 import { Lane } from "../core/lane.ts";
 import type { Logger } from "../core/log.ts";
 import type { Admission, PeerSession } from "../wire/endpoints.ts";
+import type { LimitHit } from "../wire/limit-alarms.ts";
 import { globMatcher } from "../sls/glob.ts";
 import type { EventBus } from "./events.ts";
 import { type Actor, MASTER, ROOT } from "./audit/actor.ts";
 import type { AuditLog } from "./audit/audit-log.ts";
 import { type KeyRecord, holdsKeys, keyRecordSchema, keysOf, newKeyRecord, toKeyEntry } from "./key-record.ts";
+import { PendingKeys } from "./pending-keys.ts";
 import { decodeRecord, putRecord } from "./store/record.ts";
 import type { Change, Store } from "./store/store.ts";
 
@@ -22,7 +24,7 @@ export interface EnrolmentOptions {
   readonly log: Logger;
   /** Whether a new key is accepted as it comes. */
   readonly autoAccept: boolean;
-  /** Most keys that may wait; default 1,000, at most a tenth of them from one address. */
+  /** Most keys that may wait; default 1,000, at most a tenth of them from one network. */
   readonly maxPending?: number;
   readonly clock?: Clock;
   /** Ends what an id may no longer do: its live sessions. Whether or not the change is durable. */
@@ -36,7 +38,6 @@ export interface EnrolmentOptions {
 const KEYS = "keys/";
 const DENIED = "denied/";
 const MAX_DENIED = 1000;
-const STALE_PENDING_MS = 3_600_000;
 
 /** Which states an action applies to; a rejected or barred key is accepted only when named in full, never by a wildcard. */
 const APPLIES: Readonly<Record<KeyAction["action"], readonly KeyState[]>> = {
@@ -58,6 +59,7 @@ export class Enrolment {
   readonly #options: EnrolmentOptions;
   readonly #clock: Clock;
   readonly #lane = new Lane();
+  readonly #pending: PendingKeys;
   /** By id: the one key that holds it. */
   readonly #keys = new Map<string, KeyRecord>();
   /** By id and fingerprint: other keys that asked for an id that was held. */
@@ -70,6 +72,12 @@ export class Enrolment {
   private constructor(options: EnrolmentOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    const { events, log, maxPending } = options;
+    const tell = ({ limit, count, address }: LimitHit) => {
+      log.warn({ limit, count, address }, "too many keys wait for a decision: some are turned away or pushed out");
+      events.emit(`limit/${limit}`, { count, address });
+    };
+    this.#pending = new PendingKeys(this.#clock, tell, maxPending);
   }
 
   /** Reads all keys from the store. */
@@ -234,11 +242,9 @@ export class Enrolment {
     const facts = { id, fingerprint: fingerprint(peer), address, now: this.#clock.now() };
     if (known !== undefined) return this.#deny(known, newKeyRecord(peer, { ...facts, state: "denied" }));
     const state = this.#options.autoAccept ? "accepted" : "pending";
-    const evicted = state === "pending" ? this.#room(address) : [];
-    if (evicted === undefined) {
-      this.#options.events.emit("key/too-many-pending", { id, address });
-      return "refuse";
-    }
+    const pending = [...this.#keys.values()].filter((record) => record.state === "pending");
+    const evicted = state === "pending" ? this.#pending.room(pending, address) : [];
+    if (evicted === undefined) return "refuse";
     const record = newKeyRecord(peer, { ...facts, state });
     const by = state === "accepted" ? { ...MASTER, from: "auto_accept" } : { actor: id, from: address };
     await this.#record(state, { ...record, state: "pending" }, by, [
@@ -250,18 +256,6 @@ export class Enrolment {
     this.#options.events.emit(`key/${state}/${id}`, { id, fingerprint: record.fingerprint, address });
     this.#options.log.info({ id, fingerprint: record.fingerprint, address }, `key ${state}`);
     return state === "accepted" ? "accept" : "refuse";
-  }
-
-  /** Which pending keys make room for one more: none, a stale one, or undefined when there is no room. */
-  #room(address: string): readonly KeyRecord[] | undefined {
-    const max = this.#options.maxPending ?? 1000;
-    const pending = [...this.#keys.values()].filter(({ state }) => state === "pending");
-    const crowded = address !== "" && pending.filter((key) => key.address === address).length >= Math.ceil(max / 10);
-    if (pending.length < max && !crowded) return [];
-    const oldest = pending
-      .filter((key) => !crowded || key.address === address)
-      .reduce((a, b) => (b.lastSeen < a.lastSeen ? b : a));
-    return oldest.lastSeen < this.#clock.now() - STALE_PENDING_MS ? [oldest] : undefined;
   }
 
   async #deny(holder: KeyRecord, record: KeyRecord): Promise<Admission> {

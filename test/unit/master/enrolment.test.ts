@@ -192,16 +192,41 @@ test("a dry run tells and changes nothing", async () => {
   expect(states(keys)).toEqual(["web1 pending"]);
 });
 
-test("pending keys are bounded, in all and by address; stale ones make room", async () => {
-  const keys = await load({ maxPending: 20 });
+test("pending keys are bounded, in all and by network; a flood pushes out its own, and never a host from elsewhere", async () => {
+  const { events: seen } = collect(events);
+  const lines: unknown[] = [];
+  const log = { ...quiet, info: () => {}, warn: (line: unknown) => void lines.push(line) };
+  const keys = await load({ maxPending: 20, log });
+  await keys.admit("mine", one, "203.0.113.7");
   for (const n of [1, 2, 3]) await keys.admit(`a${n}`, one, "192.0.2.1");
-  expect(states(keys)).toHaveLength(2);
-  for (let n = 0; n < 40; n += 1) await keys.admit(`b${n}`, one, `198.51.100.${n}`);
+  expect(states(keys)).toEqual(["a2 pending", "a3 pending", "mine pending"]);
+  for (let n = 0; n < 9; n += 1) await keys.admit(`b${n}`, one, `2001:db8:0:${n}::1`);
+  for (let n = 0; n < 9; n += 1) await keys.admit(`c${n}`, one, `2001:db8:0:${n}::2`);
+  await keys.admit("d", one, "198.51.100.9");
   expect(states(keys)).toHaveLength(20);
-  clock.time += 3_600_001;
-  await keys.admit("late", one, "203.0.113.1");
+  expect(states(keys)).toEqual(expect.arrayContaining(["mine pending", "d pending"]));
+  await expect.poll(() => seen.filter(({ tag }) => tag === "limit/pending-keys")).toHaveLength(1);
+  expect(lines).toEqual([{ limit: "pending-keys", count: 1, address: "192.0.2.1" }]);
+});
+
+test("the pending key of a host that goes on asking outlasts others of its network", async () => {
+  const keys = await load({ maxPending: 20 });
+  await keys.admit("mine", one, "192.0.2.1");
+  await keys.admit("other", one, "192.0.2.1");
+  clock.time += 60_000;
+  await keys.admit("mine", one, "192.0.2.1");
+  await keys.admit("new", one, "192.0.2.1");
+  expect(states(keys)).toEqual(["mine pending", "new pending"]);
+});
+
+test("a flood of keys leaves no audit record each: it is turned away, and a host from elsewhere still comes in", async () => {
+  const keys = await load({ maxPending: 20 });
+  for (let n = 0; n < 1000; n += 1) await keys.admit(`a${n}`, one, `192.0.2.${n % 50}`);
+  const kinds = (await recordsOf(store)).filter(({ kind }) => kind === "key-pending");
+  expect(kinds.length).toBeLessThanOrEqual(220);
+  await keys.admit("mine", one, "203.0.113.7");
+  expect(states(keys)).toContain("mine pending");
   expect(states(keys)).toHaveLength(20);
-  expect(states(keys)).toContain("late pending");
 });
 
 test("two keys that race for a new id: one holds it, the other is denied", async () => {
