@@ -1,4 +1,3 @@
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { loadSodium } from "../core/crypto/sodium.ts";
 import { type Clock, systemClock } from "../core/clock.ts";
@@ -47,7 +46,7 @@ import { Passphrases } from "./volumes/passphrases.ts";
 import type { RotationPoint } from "./volumes/rotations.ts";
 import type { ErasurePoint } from "./volumes/erasures.ts";
 import { openVolumeKnowledge, openVolumeOperations } from "./volumes/open-volumes.ts";
-import { SqliteStore } from "./store/sqlite.ts";
+import { openState } from "./store/open-state.ts";
 import type { Store } from "./store/store.ts";
 
 /** What a test may replace. */
@@ -111,7 +110,7 @@ export async function startMaster({
     for (const closer of closers.splice(0).toReversed()) await closer();
   };
   try {
-    const store = openState(config, overrides);
+    const store = openState(config.state_dir, overrides.openStore);
     closers.push(async () => store.close());
     const identity = await loadOrCreateIdentity(join(config.state_dir, "identity"));
     const events = new EventBus(clock);
@@ -300,7 +299,7 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
     liveness: release.liveness,
     askers: release.askers,
     audit,
-    witnesses: new Witnesses({ audit, store, events, log }),
+    witnesses: new Witnesses({ audit, store, events, log, clock }),
     files: new FileServer(roots),
     ...operations.requests,
     events,
@@ -388,15 +387,6 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
   );
   operations.campaigns.begin();
   return { ports: { return: wire.returnPort } };
-}
-
-function openState(config: MasterConfig, overrides: MasterOverrides): Store {
-  try {
-    mkdirSync(config.state_dir, { recursive: true, mode: 0o700 });
-  } catch (cause) {
-    throw new HostError("state-dir", `cannot make the state directory "${config.state_dir}"`, { cause });
-  }
-  return (overrides.openStore ?? ((path) => new SqliteStore(path)))(join(config.state_dir, "store.db"));
 }
 
 async function aborted(signal: AbortSignal): Promise<void> {
