@@ -5,8 +5,8 @@ import type { Logger } from "../../core/log.ts";
 import type { Request } from "../../wire/messages.ts";
 import type { EventBus } from "../events.ts";
 import type { Hosts } from "../hosts.ts";
-import { decodeRecord, putRecord } from "../store/record.ts";
-import type { Change, Size, Store } from "../store/store.ts";
+import { decodeRecord, encodeRecord } from "../store/record.ts";
+import type { Change, PutChange, Size, Store } from "../store/store.ts";
 import { type JobRecord, jobKey, jobRecordSchema, ownReturnKey, type ReturnRecord, returnKey } from "./job-record.ts";
 import { highstateSummary } from "./summary.ts";
 
@@ -20,7 +20,8 @@ export interface ReturnsOptions {
   readonly clock?: Clock;
 }
 
-const MAX_DATA_BYTES = 8 * 1024 * 1024;
+/** Of the stored record. */
+const MAX_RECORD_BYTES = 8 * 1024 * 1024;
 /** Returns of own runs that are kept of one minion, and their bytes; the oldest go first. */
 const MAX_OWN = 50;
 const MAX_OWN_BYTES = 32 * 1024 * 1024;
@@ -51,9 +52,9 @@ export class Returns {
       this.#options.log.warn({ id, jid: body.jid }, "return dropped: the job named other minions");
       return undefined;
     }
-    const record: ReturnRecord = { ...body, data: bounded(body), id, receivedAt: this.#clock.now() };
-    if (job === undefined) await this.#own.run(id, async () => this.#keepOwn(record));
-    else await this.#write(record, this.#put(returnKey(body.jid, id), record), [], isPartial(job));
+    const { record, value } = bounded({ ...body, id, receivedAt: this.#clock.now() });
+    if (job === undefined) await this.#own.run(id, async () => this.#keepOwn(record, value));
+    else await this.#write(record, this.#put(returnKey(body.jid, id), value), [], isPartial(job));
     const { jid, fun, success, retcode, startup } = record;
     this.#options.events.emit(`return/${jid}/${id}`, { id, jid, fun, success, retcode, startup });
     return record;
@@ -70,8 +71,8 @@ export class Returns {
     return record;
   }
 
-  async #keepOwn(record: ReturnRecord): Promise<void> {
-    const put = this.#put(ownReturnKey(record.id, record.jid), record);
+  async #keepOwn(record: ReturnRecord, value: Uint8Array): Promise<void> {
+    const put = this.#put(ownReturnKey(record.id, record.jid), value);
     const kept = await this.#options.store.sizes(ownReturnKey(record.id, ""));
     // a second delivery is a conflict anyway
     const others = kept.filter(({ key }) => key !== put.key);
@@ -80,8 +81,8 @@ export class Returns {
     await this.#write(record, put, deletes, !record.startup && record.fun !== "state.highstate");
   }
 
-  #put(key: string, record: ReturnRecord) {
-    return putRecord(key, record, { ifRevision: 0, ttlMs: this.#options.keepMs });
+  #put(key: string, value: Uint8Array): PutChange {
+    return { op: "put", key, value, ifRevision: 0, ttlMs: this.#options.keepMs };
   }
 
   async #write(record: ReturnRecord, put: Change, more: readonly Change[], partial: boolean): Promise<void> {
@@ -114,7 +115,11 @@ function isPartial(job: JobRecord): boolean {
   return mods["test"] === true || (job.fun !== "state.highstate" && named);
 }
 
-function bounded({ data }: Request<"return">): Request<"return">["data"] {
-  const bytes = Buffer.byteLength(JSON.stringify(data));
-  return bytes <= MAX_DATA_BYTES ? data : `return of ${bytes} bytes left out: more than ${MAX_DATA_BYTES}`;
+/** The record and its bytes, made once: of a large return that takes longer than all else. */
+function bounded(record: ReturnRecord): { readonly record: ReturnRecord; readonly value: Uint8Array } {
+  const value = encodeRecord(record);
+  if (value.length <= MAX_RECORD_BYTES) return { record, value };
+  const data = `return of ${value.length} bytes left out: more than ${MAX_RECORD_BYTES}`;
+  const short = { ...record, data };
+  return { record: short, value: encodeRecord(short) };
 }

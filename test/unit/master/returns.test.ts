@@ -88,3 +88,13 @@ test("one that could not be written does not stop the next", async () => {
   await returns.keep("web1", own(2, "kept"));
   expect(await kept("web1")).toEqual([jidOf(2)]);
 });
+
+test("the data of a return are made into JSON once, and what is too large for a record is left out with a word", async () => {
+  let made = 0;
+  const data = Object.defineProperty({}, "toJSON", { value: () => ((made += 1), { row: "x" }) });
+  await returns.keep("web1", { ...own(1, ""), data });
+  expect(made).toBe(1);
+  const large = await returns.keep("web1", own(2, "\u0001".repeat(2 * MIB)));
+  expect(large?.data).toMatch(/^return of 125\d{5} bytes left out: more than 8388608$/u);
+  expect(await kept("web1")).toEqual([jidOf(1), jidOf(2)]);
+});
