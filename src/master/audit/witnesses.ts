@@ -1,6 +1,8 @@
 import type { AuditRecord } from "../../core/audit/chain.ts";
+import { type Clock, systemClock } from "../../core/clock.ts";
 import type { Logger } from "../../core/log.ts";
 import type { EventBus } from "../events.ts";
+import { Throttle } from "../leases/throttle.ts";
 import type { Store } from "../store/store.ts";
 import type { AuditLog } from "./audit-log.ts";
 import { decodeStored, recordKey } from "./stored.ts";
@@ -17,16 +19,22 @@ export interface WitnessesOptions {
   readonly store: Store;
   readonly events: EventBus;
   readonly log: Logger;
+  readonly clock?: Clock;
 }
+
+/** Disputes of one minion that are told: a host that says another word each time could otherwise bury those of others. */
+const DISPUTES = { burst: 3, everyMs: 60_000 };
 
 /** Compares what minions keep of the audit chain with the chain itself, as their heartbeats come. */
 export class Witnesses {
   readonly #options: WitnessesOptions;
   /** By minion id: what it said last. */
   readonly #said = new Map<string, string>();
+  readonly #disputes: Throttle;
 
   constructor(options: WitnessesOptions) {
     this.#options = options;
+    this.#disputes = new Throttle(DISPUTES.burst, DISPUTES.everyMs, options.clock ?? systemClock);
   }
 
   /** Says loudly, once, when a minion keeps a checkpoint that this chain does not hold. Never throws. */
@@ -37,8 +45,10 @@ export class Witnesses {
     const { events, log } = this.#options;
     const fault = await this.#fault(kept);
     if (fault === undefined) return;
+    const suppressed = this.#disputes.take(id);
+    if (suppressed === undefined) return;
     events.emit(`audit/disputed/${id}`, { id, seq: kept.seq, hash: kept.hash, fault });
-    log.error({ id, seq: kept.seq, fault }, "a minion keeps a checkpoint that the audit log does not hold");
+    log.error({ id, seq: kept.seq, fault, suppressed }, "a minion keeps a checkpoint that the audit log does not hold");
   }
 
   async #fault({ seq, hash }: Kept): Promise<string | undefined> {
