@@ -42,7 +42,22 @@ export function promisePlain(value: unknown): void {
 }
 
 /** The targets there are, each one file of `targets/`. */
-export const TARGETS = ["frames", "msgpack", "packets", "zmtp", "luks", "lvm", "superblocks", "age", "yaml"] as const;
+export const TARGETS = [
+  "frames",
+  "msgpack",
+  "packets",
+  "zmtp",
+  "noise",
+  "luks",
+  "lvm",
+  "superblocks",
+  "age",
+  "keys",
+  "yaml",
+  "templates",
+  "policy",
+  "audit",
+] as const;
 
 /** Where a target's module lies. */
 export const targetFile = (name: string): string => resolve(import.meta.dirname, "targets", `${name}.ts`);
