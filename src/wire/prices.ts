@@ -18,7 +18,7 @@ export interface Price {
 const price = (us: number, usPerKib: number, pace: Pace): Price => ({ us, usPerKib, pace });
 
 /**
- * What each method costs, as measured at its smallest and its largest frame on one core of a usual machine, rounded up. A method
+ * What each method costs at its smallest and its largest frame, in time of one core: estimates on the high side, save that of a return, which was measured. A method
  * without a price cannot be served.
  */
 export const PRICES: Readonly<Record<Method, Price>> = {

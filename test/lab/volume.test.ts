@@ -79,6 +79,7 @@ test("the return tells when the key was leased, used and wiped, and the timeline
 test("the minion was begun with the snapshot of its memory that the build took", async () => {
   const words = (await host.run(`tr '\\0' '\\n' </proc/${await minionPid()}/cmdline`)).stdout.split("\n");
   expect(words.slice(1)).toEqual([
+    "--disable-sigusr1",
     "--snapshot-blob",
     expect.stringMatching(/\/dist\/minion\.blob$/u),
     expect.stringMatching(/\/dist\/latchkey\.mjs$/u),
