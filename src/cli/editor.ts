@@ -1,11 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { accessSync, constants, realpathSync } from "node:fs";
 import { basename, delimiter, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { HostError } from "../core/errors.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** How long an editor gets to end by itself when we are told to. */
 const GRACE_MS = 2000;
+const SETTLE_MS = 50;
 
 /** Vim keeps copies elsewhere (swap, undo, backup, registers in viminfo): told not to, after its own configuration. */
 const VIM_PRIVATE = ["-n", "-i", "NONE", "-c", "set noundofile nobackup nowritebackup noswapfile"];
@@ -96,6 +98,8 @@ export async function openEditor(
     });
   });
   forget();
+  // a Ctrl-C of its last moment may come after the news of its end: Node hears of signals on several threads
+  await delay(SETTLE_MS);
   hearInterrupts();
   signal.throwIfAborted();
   if (outcome !== undefined) {
