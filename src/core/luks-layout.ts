@@ -26,8 +26,11 @@ const nameOf = (part: string): string =>
 const markOf = (text: string): string => sha256(Buffer.from(text)).toString("hex", 0, 8);
 const textOf = (value: Json): string => (typeof value === "string" ? value : JSON.stringify(value));
 
+/** More fields than MAX_LAYOUT_CHARS has room for: a header with as many is refused for its length, whatever else it says. */
+const MAX_FIELDS = 8192;
+
 function flatten(into: Map<string, string>, place: string, value: Json | undefined, leftOut: readonly string[]): void {
-  if (value === undefined) return;
+  if (value === undefined || into.size > MAX_FIELDS) return;
   if (isJsonObject(value)) {
     for (const [key, inner] of Object.entries(value)) {
       if (!leftOut.includes(key)) flatten(into, place === "" ? nameOf(key) : `${place}.${nameOf(key)}`, inner, []);

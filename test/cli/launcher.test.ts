@@ -105,3 +105,17 @@ test.each([["minion"], ["master"], ["call test.ping"], ["status"]])(
     }
   },
 );
+
+test("compiled code is taken from where a unit says only if that is this user's and nobody else may write there", () => {
+  writeFileSync(at("node_modules/.bin/node"), "#!/bin/sh\nenv\n");
+  const cacheWith = (mode: number) => {
+    mkdirSync(at("cache"), { recursive: true });
+    chmodSync(at("cache"), mode);
+    const env = { ...process.env, LATCHKEY_CODE_CACHE: at("cache") };
+    const lines = execFileSync(at("bin/latchkey"), ["status"], { encoding: "utf8", env }).split("\n");
+    return lines.find((line) => line.startsWith("NODE_COMPILE_CACHE="));
+  };
+  expect(cacheWith(0o700)).toBe(`NODE_COMPILE_CACHE=${at("cache")}`);
+  expect(cacheWith(0o770)).toMatch(/\/dist\/\.compile-cache$/u);
+  expect(cacheWith(0o1777)).toMatch(/\/dist\/\.compile-cache$/u);
+});

@@ -107,5 +107,5 @@ test("a run on a volume that stands starts few processes", async () => {
   };
   const again = new StateRun(host, machine.directory, { "secret:password": key });
   for (const [name, params] of steps()) await again.apply(name, params);
-  expect(started).toEqual(["lvchange", "cryptsetup", "mount"]);
+  expect(started).toEqual(["lvchange", "cryptsetup", "dmsetup", "mount"]);
 });

@@ -22,6 +22,7 @@ export interface HeaderClaim {
 
 /** What is wrong with a header by itself, in words; undefined for one that may be used. */
 export function headerFault(header: LuksHeader): string | undefined {
+  if (header.unread) return "a copy of it is written in a way that cryptsetup may read and we do not";
   const layout = layoutOf(header);
   const faults = findLayoutFaults(layout);
   if (faults.length > 0) return describeFaults(faults);
@@ -31,9 +32,9 @@ export function headerFault(header: LuksHeader): string | undefined {
     : otherCopyFault(layout, layoutOf({ ...header, metadata: header.other }));
 }
 
-/** Only how the data is encrypted: cryptsetup writes one copy after the other, so keyslots may well differ. */
+/** Only how the data is encrypted and opened: cryptsetup writes one copy after the other, so keyslots may well differ. */
 const ofSegments = (layout: LuksLayout): LuksLayout =>
-  new Map([...layout].filter(([field]) => /^(?:segments|digests|version)/u.test(field)));
+  new Map([...layout].filter(([field]) => /^(?:segments|digests|config|version)/u.test(field)));
 
 /** The other sound copy is what cryptsetup takes when it does not like the first: it must not say what no header may. */
 function otherCopyFault(layout: LuksLayout, other: LuksLayout): string | undefined {

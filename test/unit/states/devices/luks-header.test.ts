@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseLuks2Copy, readLuksHeader } from "../../../../src/states/devices/luks-header.ts";
+import { headerFault } from "../../../../src/states/devices/luks-layout.ts";
 import { FakeHost } from "../../../fakes/fake-host.ts";
 
 const SIZE = 0x4000;
@@ -77,4 +78,51 @@ test("a changed byte anywhere in a copy is never a sound header of something els
     return (at >= 480 && at < 512) || parseLuks2Copy(bytes, "primary", 0) === undefined;
   });
   expect(() => fc.assert(flipped, { numRuns: 200 })).not.toThrow();
+});
+
+/** A copy of the metadata as it stands, with a checksum that is right where the hash is one that Node knows. */
+function strange(at: 0 | 0x4000, json: string, algorithm = "sha256", sequence = 9n): Buffer {
+  const bytes = copy(at, 3);
+  bytes.writeBigUInt64BE(sequence, 16);
+  bytes.fill(0, 72, 104);
+  bytes.write(algorithm, 72);
+  bytes.fill(0, 4096);
+  bytes.write(json, 4096);
+  bytes.fill(0, 448, 512);
+  createHash(algorithm).update(bytes).digest().copy(bytes, 448);
+  return bytes;
+}
+
+const PLAIN = '"segments":{"0":{"encryption":"cipher_null-ecb"}}';
+
+test.each([
+  ["a hash that we do not take", strange(0x4000, `{${PLAIN}}`, "sha3-256")],
+  ["a hash of ours in other letters", strange(0x4000, `{${PLAIN}}`, "SHA256")],
+  ["a shorter hash", strange(0x4000, `{${PLAIN}}`, "sha224")],
+  ["a comment", strange(0x4000, `{/**/${PLAIN}}`)],
+  ["single quotes", strange(0x4000, `{${PLAIN.replaceAll('"', "'")}}`)],
+  ["a raw tab", strange(0x4000, `{${PLAIN},"a":"\t"}`)],
+  ["a name with a NUL", strange(0x4000, `{${PLAIN.replace("segments", String.raw`segments\u0000`)}}`)],
+  ["more levels than a header has", strange(0x4000, `{"a":${"[".repeat(20)}${"]".repeat(20)}}`)],
+])("a second copy with %s may be what cryptsetup reads: the header has a fault", async (_, second) => {
+  const finding = await readLuksHeader(device(copy(0, 3), second), "/dev/x");
+  expect(finding).toMatchObject({ kind: "valid", header: { sequence: 3, unread: true } });
+  expect(finding.kind === "valid" && headerFault(finding.header)).toContain("cryptsetup may read");
+});
+
+test("a first copy that we do not read is a fault as well; one that is torn is none, as for cryptsetup", async () => {
+  const lenient = strange(0, `{${PLAIN.replaceAll('"', "'")}}`);
+  expect(await readLuksHeader(device(lenient, copy(0x4000, 3)), "/dev/x")).toMatchObject({ header: { unread: true } });
+  expect(await readLuksHeader(device(lenient, Buffer.alloc(SIZE)), "/dev/x")).toEqual({ kind: "damaged" });
+  const torn = strange(0x4000, `{${PLAIN}}`);
+  torn[5000] = 1;
+  expect(await readLuksHeader(device(copy(0, 3), torn), "/dev/x")).not.toHaveProperty("header.unread");
+});
+
+test("the later copy is told by all 64 bits of its number", async () => {
+  const [low, high] = [
+    strange(0, '{"a":1}', "sha256", 2n ** 53n),
+    strange(0x4000, '{"b":1}', "sha256", 2n ** 53n + 1n),
+  ];
+  expect(await readLuksHeader(device(low, high), "/dev/x")).toMatchObject({ header: { metadata: { b: 1 } } });
 });
