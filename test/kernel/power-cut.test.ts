@@ -45,7 +45,7 @@ test("I3: the power cut before each command of the first build: the next run goe
     "cryptsetup luksFormat",
     "cryptsetup config",
     "cryptsetup open --test",
-    "cryptsetup open --type luks ",
+    "cryptsetup open --type luks2 ",
     "mkfs.ext4",
     "mount",
   ];
