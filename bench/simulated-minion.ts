@@ -1,3 +1,4 @@
+import { VERSION } from "../src/core/version.ts";
 import { randomBytes } from "node:crypto";
 import { systemClock } from "../src/core/clock.ts";
 import { generateDhKey } from "../src/core/crypto/x25519.ts";
@@ -105,6 +106,12 @@ export class SimulatedMinion {
     });
     this.#connection = connection;
     await connection.ready(AbortSignal.timeout(30_000));
+    if (known === undefined) await this.#greet();
+  }
+
+  /** As an agent greets: a host that was never heard is held where a rule asks for signs of life. */
+  async #greet(): Promise<void> {
+    await this.ask("hello", { version: VERSION, bootId: "bench", role: "agent", grains: {}, lastSeq: 0 });
   }
 
   /** One lease, request to key in hand and wiped. */
