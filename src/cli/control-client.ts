@@ -21,7 +21,8 @@ function unreachable(socketPath: string, error: NodeJS.ErrnoException): Transpor
   const hints: Readonly<Record<string, string>> = {
     ENOENT: "start the master with `latchkey master`, or name its socket with --socket",
     ECONNREFUSED: "the master is not running: start it with `latchkey master`",
-    EACCES: "the socket is for root alone: run this as root",
+    EACCES:
+      "the socket is for root and for the group of the master's user: run this as root, or join that group (latchkey)",
   };
   const reasons: Readonly<Record<string, string>> = {
     ENOENT: "no such socket",
