@@ -57,7 +57,7 @@ export class RawPeer {
 
   /** A TCP connection, and nothing said on it. */
   static async bare(port: number, from = "127.0.0.1"): Promise<RawPeer> {
-    const socket = connect({ host: "127.0.0.1", port, localAddress: from });
+    const socket = connect({ host: "127.0.0.1", port, localAddress: from, noDelay: true });
     const peer = new RawPeer(socket);
     await until("a connection", () => !socket.connecting);
     return peer;
