@@ -1,4 +1,5 @@
 import { entriesOf, fieldsOf, type LuksLayout } from "./luks-layout.ts";
+import { readLuksNumber } from "./luks-number.ts";
 
 /** A field of a header that is not as it is on record; "" for one that is not there. */
 export interface LayoutDifference {
@@ -40,6 +41,8 @@ function differences(known: LuksLayout, found: LuksLayout, prefix = ""): LayoutD
   });
 }
 
+const numberOf = (text: string): number => readLuksNumber(text) ?? Number.NaN;
+
 /** Values of one field over all entries of a section. */
 const valuesOf = (layout: LuksLayout, section: string, field: string): readonly string[] =>
   entriesOf(layout, section).map((entry) => layout.get(`${section}.${entry}.${field}`) ?? "");
@@ -50,7 +53,7 @@ const valuesOf = (layout: LuksLayout, section: string, field: string): readonly 
  */
 function compareReencrypted(known: LuksLayout, found: LuksLayout): readonly LayoutDifference[] {
   const named: LayoutDifference[] = [];
-  const starts = valuesOf(known, "segments", "offset").map(Number);
+  const starts = valuesOf(known, "segments", "offset").map(numberOf);
   for (const [field, to] of found) {
     if (!REENCRYPTED.test(field)) continue;
     const [section = "", entry = "", ...rest] = field.split(".");
@@ -58,7 +61,7 @@ function compareReencrypted(known: LuksLayout, found: LuksLayout): readonly Layo
     const name = rest.join(".");
     if (section === "digests" && ["salt", "digest", "iterations", "segments"].includes(name)) continue;
     if (SPLIT.test(field)) {
-      const isBelow = name === "offset" && !(Number(to) >= Math.min(...starts));
+      const isBelow = name === "offset" && !(numberOf(to) >= Math.min(...starts));
       if (isBelow) named.push({ field, from: String(Math.min(...starts)), to });
       continue;
     }

@@ -1,5 +1,6 @@
 import { isSafeCipher } from "./luks-cipher.ts";
 import { entriesOf, fieldsOf, type LuksLayout, saysReencrypting } from "./luks-layout.ts";
+import { readLuksNumber } from "./luks-number.ts";
 
 /** A field of a header that no volume of ours can have, whatever it was before. */
 export interface LayoutFault {
@@ -31,10 +32,7 @@ const REQUIREMENTS = /^online-reencrypt(?:-v\d+)?$/u;
 
 type Fields = LuksLayout;
 
-const numberAt = (fields: Fields, field: string): number => {
-  const text = fields.get(field) ?? "";
-  return /^\d{1,15}$/u.test(text) ? Number(text) : Number.NaN;
-};
+const numberAt = (fields: Fields, field: string): number => readLuksNumber(fields.get(field)) ?? Number.NaN;
 const within = (value: number, min: number, max: number): boolean => value >= min && value <= max;
 
 /** Collects what is wrong in one entry. */
@@ -59,7 +57,7 @@ function judgeSegment(layout: LuksLayout, entry: string, faults: Faults): void {
   says("type", fields.get("type") === "crypt", "is not encrypted");
   says("encryption", isSafeCipher(fields.get("encryption") ?? ""), "does not encrypt, or is not known to");
   says("sector_size", [512, 1024, 2048, 4096].includes(numberAt(fields, "sector_size")), "is no size of a sector");
-  says("iv_tweak", /^\d{1,20}$/u.test(fields.get("iv_tweak") ?? ""), "is no number");
+  says("iv_tweak", Number.isSafeInteger(numberAt(fields, "iv_tweak")), "is no number");
   const offset = numberAt(fields, "offset");
   says("offset", offset % 512 === 0 && offset >= slotArea(layout).to, "lies in the header itself");
   const size = fields.get("size") ?? "";

@@ -1,5 +1,6 @@
 import { sha256 } from "./crypto/hash.ts";
 import { isJsonObject, type Json, type JsonObject } from "./json.ts";
+import { readLuksNumber } from "./luks-number.ts";
 
 /** Most characters of a layout: 32 keyslots described at length are some 20,000. */
 export const MAX_LAYOUT_CHARS = 32 * 1024;
@@ -130,7 +131,7 @@ export function layoutFacts(text: string): LayoutFacts {
   const all = (field: string) => [
     ...new Set(entriesOf(layout, "segments").flatMap((entry) => layout.get(`segments.${entry}.${field}`) ?? [])),
   ];
-  const numbers = (field: string) => all(field).map(Number).filter(Number.isSafeInteger);
+  const numbers = (field: string) => all(field).flatMap((text) => readLuksNumber(text) ?? []);
   return {
     digest: text === "" ? "" : sha256(Buffer.from(text)).toString("hex"),
     cipher: all("encryption").join(",").slice(0, 200),

@@ -2,6 +2,7 @@ import { argon2, createDecipheriv, hash, pbkdf2 } from "node:crypto";
 import { promisify } from "node:util";
 import { equalBytes } from "./crypto/hash.ts";
 import type { JsonObject } from "./json.ts";
+import { readLuksNumber } from "./luks-number.ts";
 import { z } from "./schema.ts";
 import type { Secret } from "./secret.ts";
 
@@ -10,7 +11,7 @@ const HASHES = ["sha1", "sha256", "sha384", "sha512"] as const;
 const hashName = z.enum(HASHES);
 const number = z
   .string()
-  .regex(/^\d{1,15}$/u)
+  .refine((text) => readLuksNumber(text) !== undefined)
   .transform(Number);
 const base64 = z
   .string()

@@ -1,5 +1,6 @@
 import { HostError } from "../../core/errors.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../core/json.ts";
+import { readLuksId, readLuksInteger, readLuksNumber } from "../../core/luks-number.ts";
 import type { Secret } from "../../core/secret.ts";
 import type { LuksHeader } from "../../states/devices/luks-header.ts";
 import type { LeasedKey } from "../../states/state.ts";
@@ -33,30 +34,39 @@ const child = (value: Json | undefined, name: string): JsonObject => {
 
 /** The keyslots of a header, by number. */
 export function readKeyslots({ metadata }: Pick<LuksHeader, "metadata">): readonly Keyslot[] {
-  const slots = Object.entries(child(metadata, "keyslots")).map(([name, value]): Keyslot => {
+  const slots = Object.entries(child(metadata, "keyslots")).flatMap(([name, value]): readonly Keyslot[] => {
+    const slot = readLuksId(name);
+    if (slot === undefined) return [];
     const kdf = child(value, "kdf")["type"];
     const priority = isJsonObject(value) ? value["priority"] : undefined;
-    return {
-      slot: Number(name),
-      kdf: typeof kdf === "string" ? kdf : "",
-      priority: priority === 2 ? "prefer" : priority === 0 ? "ignore" : "normal",
-    };
+    return [
+      {
+        slot,
+        kdf: typeof kdf === "string" ? kdf : "",
+        priority: priority === 2 ? "prefer" : priority === 0 ? "ignore" : "normal",
+      },
+    ];
   });
   return slots.toSorted((a, b) => a.slot - b.slot);
 }
 
-/** How many more keyslots of the volume key's size the header has room for; 1 MiB of keyslots holds four of a 512-bit key. */
+/**
+ * How many more keyslots of the volume key's size the header has room for; 1 MiB of keyslots holds four of a 512-bit key. 0 for a
+ * header that does not say where its keyslots lie.
+ */
 export function countFreeKeyslots({ metadata }: Pick<LuksHeader, "metadata">): number {
   const slots = child(metadata, "keyslots");
   const config = child(metadata, "config");
-  const start = 2 * (Number(config["json_size"]) + AREA_ALIGN);
-  const end = start + Number(config["keyslots_size"]);
+  const numberOf = (value: Json | undefined) => readLuksNumber(value) ?? Number.NaN;
+  const start = 2 * (numberOf(config["json_size"]) + AREA_ALIGN);
+  const end = start + numberOf(config["keyslots_size"]);
   const taken = Object.values(slots).map((slot): readonly [number, number] => {
     const area = child(slot, "area");
-    return [Number(area["offset"]), Number(area["size"])];
+    return [numberOf(area["offset"]), numberOf(area["size"])];
   });
+  if ([[start, end], ...taken].flat().some((number) => !Number.isSafeInteger(number))) return 0;
   const keyBytes = Math.max(
-    ...Object.values(slots).map((slot) => Number(isJsonObject(slot) ? slot["key_size"] : 0)),
+    ...Object.values(slots).map((slot) => (isJsonObject(slot) ? readLuksInteger(slot["key_size"]) : undefined) ?? 0),
     0,
   );
   const need = Math.ceil(((keyBytes || 64) * STRIPES) / AREA_ALIGN) * AREA_ALIGN;

@@ -1,6 +1,7 @@
 import { HostError } from "../../core/errors.ts";
 import { isSafeCipher } from "../../core/luks-cipher.ts";
 import { entriesOf, fieldsOf, layoutOf, saysReencrypting } from "../../core/luks-layout.ts";
+import { readLuksNumber } from "../../core/luks-number.ts";
 import type { ApplyContext } from "../state.ts";
 import { type BlockDevice, findMapping, isOnDevice, readHolders } from "./block-device.ts";
 import type { LuksHeader } from "./luks-header.ts";
@@ -27,9 +28,10 @@ export function parseCryptTable(text: string): readonly CryptLine[] | undefined 
   const read = lines.map((line): CryptLine | undefined => {
     const [, length = "", target, cipher = "", , ivOffset = "", device = "", offset = "", , ...options] =
       line.split(" ");
-    const numbers = [length, ivOffset, offset].every((one) => /^\d{1,20}$/u.test(one));
-    if (target !== "crypt" || !numbers || !/^\d+:\d+$/u.test(device)) return undefined;
     const optionOf = (name: string) => options.find((one) => one.startsWith(`${name}:`))?.slice(name.length + 1);
+    const numbers = [length, ivOffset, offset, optionOf("sector_size") ?? "512"];
+    if (target !== "crypt" || numbers.some((one) => readLuksNumber(one) === undefined)) return undefined;
+    if (!/^\d+:\d+$/u.test(device)) return undefined;
     return {
       length: Number(length),
       cipher,
@@ -60,7 +62,7 @@ export function findTableFaults(
   if (!isSplit && table.length !== segments.length) faults.push(`it has ${table.length} parts`);
   for (const [index, line] of table.entries()) {
     const own =
-      segments.find((one) => Number(one.get("offset")) === line.offset * 512) ??
+      segments.find((one) => readLuksNumber(one.get("offset")) === line.offset * 512) ??
       (isSplit ? segments[0] : segments[index]);
     const says = (what: string, is: number | string, wanted: number | string) => {
       if (String(is) !== String(wanted)) faults.push(`its ${what} is "${is}", the header says "${wanted}"`);

@@ -1,6 +1,7 @@
 import { HostError } from "../../core/errors.ts";
 import type { Host } from "../../core/host.ts";
 import { isJsonObject, type Json, type JsonObject } from "../../core/json.ts";
+import { readLuksNumber } from "../../core/luks-number.ts";
 import { readLuksHeader } from "./luks-header.ts";
 import { waitFor } from "./wait-for.ts";
 
@@ -28,9 +29,7 @@ export function reencryptedBytes(metadata: JsonObject): number {
     .filter(isJsonObject)
     .filter((segment) => flagsOf(segment).every((flag) => !String(flag).startsWith("backup")));
   const hot = live.find((segment) => flagsOf(segment).includes("in-reencryption"));
-  // a number in a header is a text of digits (specification 1.1, section 3)
-  const offsetOf = ({ offset }: JsonObject) =>
-    typeof offset === "string" && /^\d{1,15}$/u.test(offset) ? Number(offset) : undefined;
+  const offsetOf = ({ offset }: JsonObject) => readLuksNumber(offset);
   const offsets = live.map(offsetOf).filter((offset) => offset !== undefined);
   const at = hot && offsetOf(hot);
   return at === undefined ? 0 : at - Math.min(...offsets);

@@ -1,4 +1,5 @@
 import { isJsonObject, type Json, type JsonObject } from "../../core/json.ts";
+import { readLuksId, readLuksNumber } from "../../core/luks-number.ts";
 import { sha256 } from "../../core/crypto/hash.ts";
 import type { LuksHeader } from "./luks-header.ts";
 
@@ -27,14 +28,15 @@ const textAt = (value: JsonObject, key: string): string => {
 /** The keyslots in use of a LUKS2 header, by number; none for LUKS1. Specification 1.1, section 3.1. */
 export function keyslotsOf({ metadata }: LuksHeader): readonly Keyslot[] {
   const slots = objectAt(metadata, "keyslots");
-  const numbers = Object.keys(slots).filter((key) => /^(?:[12]?\d|3[01])$/u.test(key));
-  return numbers
-    .map((key) => {
+  return Object.keys(slots)
+    .flatMap((key) => {
+      const number = readLuksId(key);
+      if (number === undefined) return [];
       const slot = objectAt(slots, key);
       const kdf = objectAt(slot, "kdf");
       const { priority } = slot;
-      return {
-        slot: Number(key),
+      const keyslot: Keyslot = {
+        slot: number,
         kdf: textAt(kdf, "type").slice(0, 20),
         priority: (typeof priority === "number" ? PRIORITIES[priority] : undefined) ?? "normal",
         mark: sha256(Buffer.from(`${textAt(kdf, "salt")}\n${textAt(objectAt(slot, "area"), "offset")}`)).toString(
@@ -43,6 +45,7 @@ export function keyslotsOf({ metadata }: LuksHeader): readonly Keyslot[] {
           8,
         ),
       };
+      return [keyslot];
     })
     .sort((a, b) => a.slot - b.slot);
 }
@@ -50,17 +53,16 @@ export function keyslotsOf({ metadata }: LuksHeader): readonly Keyslot[] {
 /** Bytes of a LUKS2 header, both its copies and the area of its keyslots; 0 when it does not say, or for LUKS1. */
 export function luksHeaderBytes({ metadata }: LuksHeader): number {
   const config = objectAt(metadata, "config");
-  const json = Number(textAt(config, "json_size"));
-  const area = Number(textAt(config, "keyslots_size"));
-  const bytes = 2 * (json + BINARY_SIZE) + area;
-  return json > 0 && area >= 0 && Number.isSafeInteger(bytes) ? bytes : 0;
+  const json = readLuksNumber(config["json_size"]) ?? 0;
+  const area = readLuksNumber(config["keyslots_size"]);
+  const bytes = area === undefined ? 0 : 2 * (json + BINARY_SIZE) + area;
+  return json > 0 && Number.isSafeInteger(bytes) ? bytes : 0;
 }
 
 /** How the data is encrypted, such as `aes-xts-plain64`, and where it begins in bytes; "" and 0 when not known. */
 export function luksSegment({ metadata }: LuksHeader): { readonly cipher: string; readonly offset: number } {
   const segment = objectAt(objectAt(metadata, "segments"), "0");
-  const offset = Number(textAt(segment, "offset"));
-  return { cipher: textAt(segment, "encryption"), offset: Number.isSafeInteger(offset) ? offset : 0 };
+  return { cipher: textAt(segment, "encryption"), offset: readLuksNumber(segment["offset"]) ?? 0 };
 }
 
 /**

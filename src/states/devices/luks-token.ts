@@ -1,5 +1,6 @@
 import { HostError } from "../../core/errors.ts";
 import { isJsonObject, type JsonObject } from "../../core/json.ts";
+import { readLuksId } from "../../core/luks-number.ts";
 import { z } from "../../core/schema.ts";
 import type { ApplyContext, CheckContext } from "../state.ts";
 import { type LuksHeader, readLuksHeader } from "./luks-header.ts";
@@ -51,7 +52,9 @@ const sectionOf = ({ metadata }: LuksHeader, name: string): JsonObject => {
 function ourIds(header: LuksHeader): readonly number[] {
   const tokens = Object.entries(sectionOf(header, "tokens"));
   const ours = tokens.filter(([, token]) => isJsonObject(token) && token["type"] === TOKEN_TYPE);
-  return ours.map(([key]) => Number(key)).sort((a, b) => a - b);
+  // under another name cryptsetup has no token
+  const ids = ours.map(([key]) => readLuksId(key)).filter((tokenId) => tokenId !== undefined);
+  return ids.sort((a, b) => a - b);
 }
 
 /**

@@ -51,6 +51,8 @@ function parseSector(sector: Buffer, index: number): LabelFinding {
   if (!sound) return { kind: "damaged" };
   const data = readExtents(sector, headerOffset + 40);
   const metadata = readExtents(sector, data.next);
+  const areExact = metadata.extents.every(({ offset, size }) => Number.isSafeInteger(offset + size));
+  if (!areExact) return { kind: "damaged" };
   return {
     kind: "valid",
     label: {

@@ -2,7 +2,7 @@ import { ProtocolError } from "../../core/errors.ts";
 import type { Host } from "../../core/host.ts";
 import { lvmCrc } from "./crc32.ts";
 import type { Extent, LvmLabel } from "./lvm-label.ts";
-import { type LvmSection, numberAt, parseLvmText, sectionAt, textAt } from "./lvm-text.ts";
+import { countAt, type LvmSection, parseLvmText, sectionAt, textAt } from "./lvm-text.ts";
 
 const SECTOR = 512;
 const MAGIC = Buffer.from(" LVM2 x[5A%r0N*>", "latin1");
@@ -76,13 +76,13 @@ export function parseVolumeGroup(text: string): VolumeGroup {
   return {
     name,
     uuid,
-    sequence: numberAt(group, "seqno") ?? 0,
-    extentBytes: (numberAt(group, "extent_size") ?? 0) * SECTOR,
+    sequence: countAt(group, "seqno") ?? 0,
+    extentBytes: (countAt(group, "extent_size") ?? 0) * SECTOR,
     pvUuids: sections("physical_volumes").map(([, section]) => textAt(section, "id") ?? ""),
     physical: sections("physical_volumes").map(([, section]) => ({
       uuid: textAt(section, "id") ?? "",
-      extents: numberAt(section, "pe_count") ?? 0,
-      startBytes: (numberAt(section, "pe_start") ?? 0) * SECTOR,
+      extents: countAt(section, "pe_count") ?? 0,
+      startBytes: (countAt(section, "pe_start") ?? 0) * SECTOR,
     })),
     volumes: sections("logical_volumes").map(([volume, section]) => toVolume(volume, section)),
   };
@@ -93,7 +93,7 @@ function toVolume(name: string, section: LvmSection): LogicalVolume {
   let allocated = 0;
   for (const key of Object.keys(section)) {
     const segment = sectionAt(section, key);
-    const count = segment === undefined ? 0 : (numberAt(segment, "extent_count") ?? 0);
+    const count = segment === undefined ? 0 : (countAt(segment, "extent_count") ?? 0);
     extents += count;
     // all other kinds (raid, thin, snapshots) lie on volumes of their own
     if (segment !== undefined && textAt(segment, "type") === "striped") allocated += count;

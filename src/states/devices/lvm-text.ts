@@ -85,8 +85,13 @@ export function textAt(section: LvmSection, name: string): string | undefined {
   return typeof value === "string" ? value : undefined;
 }
 
-/** The number of that name, undefined when there is none. */
-export function numberAt(section: LvmSection, name: string): number | undefined {
+/**
+ * The number of that name, undefined when there is none; all that LVM counts is whole, from 0, and small enough to be exact in bytes too. Throws ProtocolError
+ * `bad-lvm-text` for another number.
+ */
+export function countAt(section: LvmSection, name: string): number | undefined {
   const value = Object.hasOwn(section, name) ? section[name] : undefined;
-  return typeof value === "number" ? value : undefined;
+  if (typeof value !== "number") return undefined;
+  if (Number.isInteger(value) && value >= 0 && value <= 2 ** 44) return value;
+  throw broken(`"${name}" is ${value}`);
 }

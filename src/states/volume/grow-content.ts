@@ -1,6 +1,7 @@
 import { HostError } from "../../core/errors.ts";
 import type { Host } from "../../core/host.ts";
 import { isJsonObject } from "../../core/json.ts";
+import { readLuksInteger, readLuksNumber } from "../../core/luks-number.ts";
 import { type DeviceMapping, findMapping, readBlockDevice, readDeviceSize } from "../devices/block-device.ts";
 import { holding, swappedDevice } from "../devices/held-device.ts";
 import { readFileSystemSize } from "../devices/file-system-size.ts";
@@ -24,9 +25,9 @@ export function dataSegment({
   if (version !== 2 || !isJsonObject(segments) || Object.keys(segments).length !== 1) return undefined;
   const [segment] = Object.values(segments);
   if (!isJsonObject(segment) || segment["size"] !== "dynamic" || segment["integrity"] !== undefined) return undefined;
-  const offset = Number(segment["offset"]);
-  const sector = Number(segment["sector_size"]);
-  return Number.isSafeInteger(offset) && sector > 0 ? { offset, sector } : undefined;
+  const offset = readLuksNumber(segment["offset"]);
+  const sector = readLuksInteger(segment["sector_size"]) ?? 0;
+  return offset !== undefined && sector > 0 ? { offset, sector } : undefined;
 }
 
 /** Where a mapping's volume key is in the kernel's keyring, cryptsetup asks for a key before it makes it larger. */

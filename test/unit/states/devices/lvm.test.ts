@@ -115,6 +115,23 @@ test("a changed byte in label, header or text is damage, never another group", a
   expect(parseLvmLabel(bytes.subarray(0, 2048))).toEqual({ kind: "damaged" });
 });
 
+test("a metadata area that lies where no device has bytes is damage", () => {
+  const bytes = disk(TEXT, 512);
+  const sector = bytes.subarray(512, 1024);
+  sector.writeBigUInt64LE(2n ** 63n, 112);
+  sector.writeUInt32LE(lvmCrc(sector.subarray(20)), 16);
+  expect(parseLvmLabel(bytes.subarray(0, 2048))).toEqual({ kind: "damaged" });
+});
+
+test.each(["pe_count = -15", "pe_count = 1.5", "pe_count = 99999999999999999999"])(
+  "a group that says %s does not read",
+  async (line) => {
+    const label = { pvUuid: PV, deviceSize: 64 * 1024 * 1024, metadataAreas: [AREA] };
+    const host = new FakeHost().file("/dev/x", disk(TEXT.replace("pe_count = 15", line), 512));
+    await expect(readVolumeGroup(host, "/dev/x", label)).rejects.toThrow(ProtocolError);
+  },
+);
+
 test("no label is none", () => {
   expect(parseLvmLabel(Buffer.alloc(2048))).toEqual({ kind: "none" });
   expect(parseLvmLabel(Buffer.alloc(10))).toEqual({ kind: "none" });
