@@ -29,7 +29,7 @@ export function isTrusted(uid: number, own: number): boolean {
 }
 
 /**
- * Who can change the names in a directory besides root and ourselves (`own`); undefined when nobody can. A group counts, also
+ * Who can change the names in a directory besides root, ourselves (`own`) and a group that is trusted; undefined when nobody can. A group counts, also
  * root's: its bits are the upper bound of what an access control list gives (acl(5)).
  */
 export function findExposure(
@@ -37,12 +37,13 @@ export function findExposure(
   { uid, gid, mode }: Access,
   own: number,
   nameAccount: NameAccount,
+  trustedGid?: number,
 ): Exposure | undefined {
   if (!isTrusted(uid, own)) {
     return { directory, reason: `"${directory}" belongs to ${called("user", uid, nameAccount("user", uid))}` };
   }
   if ((mode & OTHERS_WRITE) !== 0) return { directory, reason: `every user may write to "${directory}"` };
-  if ((mode & GROUP_WRITES) === 0) return undefined;
+  if ((mode & GROUP_WRITES) === 0 || gid === trustedGid) return undefined;
   return { directory, reason: `${called("group", gid, nameAccount("group", gid))} may write to "${directory}"` };
 }
 

@@ -116,7 +116,13 @@ class Walk {
 
   /** Who can change names in the directory that was reached. */
   #exposed(): Exposure | undefined {
-    return findExposure(this.#at === "" ? "/" : this.#at, this.#stats, this.#own, nameAccount);
+    return findExposure(
+      this.#at === "" ? "/" : this.#at,
+      this.#stats,
+      this.#own,
+      nameAccount,
+      this.#options.trustedGid,
+    );
   }
 
   #hold(): number {

@@ -80,6 +80,8 @@ export interface HoldOptions {
   readonly allowUnsafePath?: boolean;
   /** When the path ends at a link that nobody else can have planted: hold what that leads to, in place of the link. */
   readonly followLast?: boolean;
+  /** A group that may write: who is in it can do anyway what we can. */
+  readonly trustedGid?: number;
   /** Make missing parent directories, with these permission bits. */
   readonly parentsMode?: number;
 }

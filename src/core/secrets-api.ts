@@ -125,6 +125,7 @@ export interface LintFinding {
     | "plain-key-material"
     | "rekey-unfinished"
     | "secret-by-grain"
+    | "shared-tree"
     | "unused-secret";
   /** A minion id, or "" when it is about no single one. */
   readonly id: string;

@@ -41,6 +41,7 @@ import { pacedHandlers } from "./paced-handlers.ts";
 import { openPillarRoom, type PillarRoom, type PillarRoomOptions } from "./pillar-room.ts";
 import { openRelease } from "./release/open-release.ts";
 import { minionHandlers } from "./requests.ts";
+import { sharedTrees } from "./shared-trees.ts";
 import { secretUses } from "./secrets/uses.ts";
 import { Passphrases } from "./volumes/passphrases.ts";
 import type { RotationPoint } from "./volumes/rotations.ts";
@@ -148,6 +149,7 @@ export async function startMaster({
       await close();
     })();
     const { fingerprint } = identity;
+    for (const text of sharedTrees(config)) log.warn(text);
     if (config.publish_port !== undefined) log.warn(UNUSED_PUBLISH_PORT);
     log.info({ fingerprint, ...running.ports, socket: config.socket, curves }, "ready");
     await notifyService({ ready: true, status: `serving on port ${config.ret_port}` });

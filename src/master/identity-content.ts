@@ -5,6 +5,7 @@ import { basename, dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as delay } from "node:timers/promises";
 import { ConfigError, HostError } from "../core/errors.ts";
+import { assertOwnDirectory } from "../core/own-directory.ts";
 import { Secret } from "../core/secret.ts";
 
 const MAX_FILE_BYTES = 64 * 1024;
@@ -51,6 +52,7 @@ export async function readContent(path: string): Promise<Secret | undefined> {
  * `identity-busy` when another process keeps the lock for a quarter of a minute.
  */
 export async function changingIdentity<T>(path: string, act: () => Promise<T>): Promise<T> {
+  assertOwnDirectory("the directory of the age identity", dirname(path));
   const place = `${path}.lock`;
   await (await open(place, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600)).close();
   const lock = new DatabaseSync(place);

@@ -22,6 +22,7 @@ import type { SealedHeaders } from "./secrets/rekey.ts";
 import { otherGrains } from "./secrets/other-grains.ts";
 import { addSecretRoutes, noteRecipients } from "./secrets/routes.ts";
 import type { SecretUses } from "./secrets/uses.ts";
+import { sharedTrees } from "./shared-trees.ts";
 import type { Store } from "./store/store.ts";
 import { type Vault, vaultOf } from "./volumes/vault.ts";
 import type { GuardedAct } from "./volumes/guard.ts";
@@ -70,7 +71,7 @@ export interface PillarRoom extends Disposable {
 export interface PillarRoomOptions {
   readonly config: Pick<
     MasterConfig,
-    "pillar_roots" | "recovery_recipients" | "state_dir" | "allow_secret_show" | "allow_secret_edit"
+    "file_roots" | "pillar_roots" | "recovery_recipients" | "state_dir" | "allow_secret_show" | "allow_secret_edit"
   >;
   readonly store: Store;
   readonly clock: Clock;
@@ -136,6 +137,7 @@ export async function openPillarRoom(options: PillarRoomOptions): Promise<Pillar
         compileOtherwise: async (id) => tree.compile(id, otherGrains(grainsOf(id))),
         compileWith: async (id, text) => tree.compileWith(id, grainsOf(id), text),
         uses: async (id, pillar) => uses(id, grainsOf(id), pillar),
+        sharedTrees: () => sharedTrees(config),
         ids,
         ...(headers === undefined ? {} : { headers }),
         guard: async (id, pillar, act) => guard?.(id, pillar, act),

@@ -6,11 +6,12 @@ import { fingerprint } from "../core/identity.ts";
 import { loadOrCreateIdentity } from "../core/identity-file.ts";
 import type { JsonObject } from "../core/json.ts";
 import { createLogger, type Logger } from "../core/log.ts";
+import { takeOwnDirectory } from "../core/own-directory.ts";
 import { notifyService } from "../core/sd-notify.ts";
 import type { ConnectionState } from "../wire/endpoints.ts";
 import { connectMaster } from "../wire/minion-connection.ts";
 import { masterBacking } from "./backing.ts";
-import { loadMinionConfig, MINION_CONFIG_PATH } from "./config.ts";
+import { loadMinionConfig, MINION_CONFIG_PATH, type MinionConfig } from "./config.ts";
 import { Courier } from "./courier.ts";
 import { collectGrains, readBootId } from "./grains.ts";
 import { createHost, prepareCommands } from "./host.ts";
@@ -62,7 +63,7 @@ export async function startMinion({ configPath, signal, host = createHost(), rea
   const config = await loadMinionConfig(host, configPath ?? MINION_CONFIG_PATH);
   const log = createLogger("minion", config.logLevel);
   const { stateDir } = config;
-  await host.makeDirectory(stateDir, 0o700);
+  takeMinionDirectories(config);
   const [identity, bootId, pinned, position, epochs, spool, tickets, firstGrains] = await Promise.all([
     loadOrCreateIdentity(join(stateDir, "minion.key")),
     readBootId(host),
@@ -184,6 +185,13 @@ export async function startMinion({ configPath, signal, host = createHost(), rea
   await connection.request("bye", {}, { timeoutMs: 500 }).catch(() => undefined);
   await connection.close();
   await position.close();
+}
+
+/** Identity, spool, receipts, journal and lock are files that are used by their path. */
+function takeMinionDirectories({ stateDir, cacheDir, runDir }: MinionConfig): void {
+  takeOwnDirectory("state_dir", stateDir, 0o700);
+  takeOwnDirectory("cache_dir", cacheDir, 0o700);
+  takeOwnDirectory("run_dir", runDir, 0o755);
 }
 
 function tellState(log: Logger, id: string, state: ConnectionState): void {

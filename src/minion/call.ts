@@ -5,6 +5,7 @@ import type { Host } from "../core/host.ts";
 import { jidAt } from "../core/ids.ts";
 import { loadIdentity } from "../core/identity-file.ts";
 import type { Json, JsonObject } from "../core/json.ts";
+import { assertOwnDirectory } from "../core/own-directory.ts";
 import { createLogger, type Logger } from "../core/log.ts";
 import type { MasterConnection } from "../wire/endpoints.ts";
 import { connectMaster } from "../wire/minion-connection.ts";
@@ -74,6 +75,9 @@ export async function runCall(options: CallOptions): Promise<CallResult> {
       process.stderr.write(line);
     },
   });
+  assertOwnDirectory("state_dir", config.stateDir);
+  assertOwnDirectory("cache_dir", config.cacheDir);
+  assertOwnDirectory("run_dir", config.runDir);
   const grains = await collectGrains(host, config.id, config.grains);
   const opened = local
     ? openLocal(options, config, grains)

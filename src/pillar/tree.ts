@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync, realpathSync, statSync } from "node:fs";
 import { join, relative } from "node:path";
 import { ConfigError, HostError } from "../core/errors.ts";
 import type { JsonObject } from "../core/json.ts";
@@ -16,20 +16,26 @@ function isMissing(error: unknown): boolean {
 /** A regular file below `root`, links inside the root followed. Throws ConfigError for what leads outside or is no file. */
 function readBelow(root: string, path: string): Buffer | undefined {
   const file = join(root, path);
+  const assertInside = (place: string, real: string) => {
+    if (!relative(place, real).startsWith("..")) return;
+    throw new ConfigError("bad-pillar-file", `cannot read pillar file "${file}": it leads outside of "${root}"`);
+  };
   let descriptor: number;
+  let opened: () => void;
   try {
-    const inside = relative(realpathSync(root), realpathSync(file));
-    if (inside.startsWith("..")) {
-      throw new ConfigError("bad-pillar-file", `cannot read pillar file "${file}": it leads outside of "${root}"`);
-    }
+    const place = realpathSync(root);
+    assertInside(place, realpathSync(file));
     // O_NONBLOCK: opening a FIFO must not wait for its writer
     descriptor = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+    opened = () => assertInside(place, readlinkSync(`/proc/self/fd/${descriptor}`));
   } catch (error) {
     if (isMissing(error)) return undefined;
     if (error instanceof ConfigError) throw error;
     throw new HostError("pillar-unreadable", `cannot read pillar file "${file}"`, { cause: error });
   }
   try {
+    // a link on the way may be another since: the kernel says what was opened
+    opened();
     const stat = fstatSync(descriptor);
     if (stat.isFile() && stat.size <= MAX_FILE_BYTES) return readFileSync(descriptor);
     throw new ConfigError("bad-pillar-file", `cannot read pillar file "${file}": not a regular file of at most 4 MiB`);

@@ -1,8 +1,9 @@
-import { chmodSync, lstatSync, mkdirSync, mkdtempSync, renameSync, rmSync, type Stats } from "node:fs";
+import { chmodSync, lstatSync, mkdtempSync, renameSync, rmSync, type Stats } from "node:fs";
 import type { Server } from "node:http";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { ConfigError, errorMessage, HostError } from "../../core/errors.ts";
+import { takeOwnDirectory } from "../../core/own-directory.ts";
 import type { SocketAccess } from "../config.ts";
 
 const MODES: Readonly<Record<SocketAccess, number>> = { owner: 0o600, group: 0o660 };
@@ -11,10 +12,10 @@ const MODES: Readonly<Record<SocketAccess, number>> = { owner: 0o600, group: 0o6
  * Binds a server to a unix socket that is this user's alone, or its group's too: made with its mode in a private directory
  * and renamed to its place, so that nobody can connect before. A socket that a dead process left is replaced. Returns what removes it.
  * Throws HostError `socket-in-use` when somebody answers there, `socket-failed` when it cannot be bound, ConfigError
- * `socket-path` when something else has that name.
+ * `socket-path` when something else has that name, and as `takeOwnDirectory` does.
  */
 export async function bindSocket(server: Server, path: string, access: SocketAccess): Promise<() => void> {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  takeOwnDirectory("the directory of socket", dirname(path), 0o700);
   const before = statOf(path);
   if (before !== undefined && !before.isSocket()) {
     throw new ConfigError("socket-path", `cannot listen on "${path}": there is a file that is no socket`);

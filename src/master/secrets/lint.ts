@@ -27,6 +27,8 @@ export interface LintOptions {
   readonly uses: (id: string, pillar: CompiledPillar) => Promise<SecretUses>;
   /** How many identities of the master's own are kept that it replaced. */
   readonly olderIdentities: () => number;
+  /** What to tell of trees that others can change. */
+  readonly sharedTrees: () => readonly string[];
   /** Accepted minions. */
   readonly ids: () => readonly string[];
 }
@@ -38,7 +40,9 @@ const REKEY = "run `latchkey secret rekey`";
 export async function lintPillar(options: LintOptions): Promise<LintReport> {
   const accepted = new Set(options.ids());
   const ids = [...new Set([...accepted, ...(await hostsWithFile(options.roots[0] ?? ""))])].sort();
-  const findings: LintFinding[] = [];
+  const findings: LintFinding[] = options
+    .sharedTrees()
+    .map((message) => ({ kind: "shared-tree", ...NOWHERE, message }));
   for (const id of ids) findings.push(...(await lintHost(options, id, accepted.has(id))));
   findings.push(...(await lintFiles(options)), ...(await lintStore(options)));
   return { findings };

@@ -44,6 +44,8 @@ export interface SecretRoutes {
   readonly compileOtherwise: (id: string) => Promise<CompiledPillar>;
   readonly compileWith: (id: string, text: string) => Promise<CompiledPillar>;
   readonly uses: (id: string, pillar: CompiledPillar) => Promise<SecretUses>;
+  /** See `LintOptions`. */
+  readonly sharedTrees: () => readonly string[];
   /** Accepted minions. */
   readonly ids: () => readonly string[];
   readonly guard: GuardPillar;

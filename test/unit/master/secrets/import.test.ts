@@ -114,6 +114,7 @@ test("lint tells of a rekey that was interrupted, until it is done", async () =>
   const lint = async () =>
     (
       await lintPillar({
+        sharedTrees: () => [],
         ...parts,
         opens: () => true,
         olderIdentities: () => 0,
@@ -144,6 +145,7 @@ test("lint names secrets that grains give, which any accepted host can claim", a
   const lint = async () =>
     (
       await lintPillar({
+        sharedTrees: () => [],
         ...desk(),
         store,
         roots: [root],

@@ -59,6 +59,7 @@ async function opened(): Promise<string | undefined> {
 const lint = async () =>
   (
     await lintPillar({
+      sharedTrees: () => [],
       ...desk(),
       opens: () => true,
       olderIdentities: () => 0,

@@ -1,0 +1,54 @@
+import { join } from "node:path";
+import { ConfigError, HostError } from "./errors.ts";
+import { holdPath } from "./hold-path.ts";
+import type { HoldOptions } from "./host.ts";
+
+/** Any name: nothing of it is made or looked for. */
+const NAME = "name";
+
+/** Walks to a name in the directory, for which nobody else may change names there nor on the way. */
+function walkInto(path: string, options: HoldOptions): HostError | undefined {
+  try {
+    holdPath(join(path, NAME), options)?.[Symbol.dispose]();
+    return undefined;
+  } catch (thrown) {
+    if (thrown instanceof HostError) return thrown;
+    throw thrown;
+  }
+}
+
+const isUnsafe = ({ code }: HostError): boolean => code === "unsafe-path" || code === "unsafe-link";
+
+const unsafeDirectory = (setting: string, path: string, cause: HostError): ConfigError =>
+  new ConfigError("unsafe-directory", `cannot use ${setting} "${path}": ${String(cause.facts["reason"])}`, {
+    cause,
+    hint: "another user could put other files there: let root, or the user that this runs as, alone write there and above it",
+    facts: cause.facts,
+  });
+
+/**
+ * Makes a directory with its missing parents, and proves that nobody but root and the user that we run as can change what its
+ * names lead to, in it or on the way to it: from then on files there may be used by their path. `setting` says which one it
+ * is. Throws ConfigError `unsafe-directory`, HostError when it cannot be made.
+ */
+export function takeOwnDirectory(setting: string, path: string, mode: number): void {
+  const failure = walkInto(path, { parentsMode: mode });
+  if (failure) throw isUnsafe(failure) ? unsafeDirectory(setting, path, failure) : failure;
+}
+
+/** Proves the same of one that need not be there; one that we may not look at proves itself useless. Throws as `takeOwnDirectory`. */
+export function assertOwnDirectory(setting: string, path: string): void {
+  const failure = walkInto(path, {});
+  if (failure && isUnsafe(failure)) throw unsafeDirectory(setting, path, failure);
+}
+
+/**
+ * Why others can change what is in a tree that people write to; "" when nobody can. Our own group may: its members are let in
+ * by us, unless that is root's group.
+ */
+export function whyShared(path: string): string {
+  const gid = process.getegid?.() ?? 0;
+  const failure = walkInto(path, gid === 0 ? {} : { trustedGid: gid });
+  if (!failure) return "";
+  return isUnsafe(failure) ? String(failure.facts["reason"]) : failure.message;
+}
