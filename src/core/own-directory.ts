@@ -19,8 +19,13 @@ function walkInto(path: string, options: HoldOptions): HostError | undefined {
 
 const isUnsafe = ({ code }: HostError): boolean => code === "unsafe-path" || code === "unsafe-link";
 
+function reasonOf({ facts, message }: HostError): string {
+  const reason = facts["reason"];
+  return typeof reason === "string" ? reason : message;
+}
+
 const unsafeDirectory = (setting: string, path: string, cause: HostError): ConfigError =>
-  new ConfigError("unsafe-directory", `cannot use ${setting} "${path}": ${String(cause.facts["reason"])}`, {
+  new ConfigError("unsafe-directory", `cannot use ${setting} "${path}": ${reasonOf(cause)}`, {
     cause,
     hint: "another user could put other files there: let root, or the user that this runs as, alone write there and above it",
     facts: cause.facts,
@@ -49,6 +54,5 @@ export function assertOwnDirectory(setting: string, path: string): void {
 export function whyShared(path: string): string {
   const gid = process.getegid?.() ?? 0;
   const failure = walkInto(path, gid === 0 ? {} : { trustedGid: gid });
-  if (!failure) return "";
-  return isUnsafe(failure) ? String(failure.facts["reason"]) : failure.message;
+  return failure ? reasonOf(failure) : "";
 }
