@@ -27,7 +27,7 @@ function reasonOf({ facts, message }: HostError): string {
 const unsafeDirectory = (setting: string, path: string, cause: HostError): ConfigError =>
   new ConfigError("unsafe-directory", `cannot use ${setting} "${path}": ${reasonOf(cause)}`, {
     cause,
-    hint: "another user could put other files there: let root, or the user that this runs as, alone write there and above it",
+    hint: "another user could put other files there: run this as the user whom it belongs to, or let nobody else write there and above it",
     facts: cause.facts,
   });
 
