@@ -1,10 +1,12 @@
 import { join } from "node:path";
 import { ConfigError, HostError } from "./errors.ts";
+import { isTrusted } from "./exposure.ts";
 import { holdPath } from "./hold-path.ts";
 import type { HoldOptions } from "./host.ts";
 
 /** Any name: nothing of it is made or looked for. */
 const NAME = "name";
+const STICKY = 0o1000;
 
 /** Walks to a name in the directory, for which nobody else may change names there nor on the way. */
 function walkInto(path: string, options: HoldOptions): HostError | undefined {
@@ -48,11 +50,34 @@ export function assertOwnDirectory(setting: string, path: string): void {
 }
 
 /**
- * Why others can change what is in a tree that people write to; "" when nobody can. Our own group may: its members are let in
- * by us, unless that is root's group.
+ * Proves that a file which we make there under a name that nobody can guess stays that file: as `assertOwnDirectory`, or a
+ * directory of root's or ours in which the sticky bit keeps it. Throws ConfigError `unsafe-directory`.
  */
-export function whyShared(path: string): string {
+export function assertKeepsOurs(what: string, path: string): void {
+  const failure = walkInto(path, {});
+  if (!failure || !isUnsafe(failure)) return;
+  if (!isKeptSticky(path)) throw unsafeDirectory(what, path, failure);
+}
+
+function isKeptSticky(path: string): boolean {
+  try {
+    using held = holdPath(path, { followLast: true });
+    const { uid = -1, mode = 0 } = held?.found ?? {};
+    return (mode & STICKY) !== 0 && isTrusted(uid, process.geteuid?.() ?? 0);
+  } catch (thrown) {
+    if (thrown instanceof HostError) return false;
+    throw thrown;
+  }
+}
+
+/** Our own group may write: its members are let in by us, unless that is root's group. */
+export function trustedGroup(): Pick<HoldOptions, "trustedGid"> {
   const gid = process.getegid?.() ?? 0;
-  const failure = walkInto(path, gid === 0 ? {} : { trustedGid: gid });
+  return gid === 0 ? {} : { trustedGid: gid };
+}
+
+/** Why others than `trustedGroup` can change what is in a tree that people write to; "" when nobody can. */
+export function whyShared(path: string): string {
+  const failure = walkInto(path, trustedGroup());
   return failure ? reasonOf(failure) : "";
 }

@@ -5,6 +5,7 @@ import { dirname, isAbsolute, join, relative, resolve } from "node:path";
 import type { BackupReport, BackupRequest } from "../core/backup-api.ts";
 import { ConfigError, errorMessage, HostError } from "../core/errors.ts";
 import type { Clock } from "../core/clock.ts";
+import { assertKeepsOurs } from "../core/own-directory.ts";
 import { ROOT } from "./audit/actor.ts";
 import type { AuditLog } from "./audit/audit-log.ts";
 import { decodeHead, HEAD } from "./audit/stored.ts";
@@ -27,11 +28,12 @@ export interface BackupParts {
 /**
  * Copies the store of the master that runs into one file that a master can start from: whole, as of one moment, while leases
  * go on; proven by reading it back before it takes its name. That it is made is on record first, and the record is in it.
- * Throws ConfigError `bad-file`, `file-exists`, HostError `backup-failed` and as `AuditLog.append` does.
+ * Throws ConfigError `bad-file`, `file-exists`, `unsafe-directory` where another could put another file in its place, HostError `backup-failed` and as `AuditLog.append` does.
  */
 export async function backUp(parts: BackupParts, { path, force }: BackupRequest): Promise<BackupReport> {
   const { store, audit, clock, stateDir, fingerprint, recipients, keepToo } = parts;
   await assertOutside(path, stateDir);
+  assertKeepsOurs("the directory of a backup", dirname(path));
   const held = await fillFile(path, force ? "replace" : "refuse", async (temporary) => {
     const { seq } = await audit.append({
       at: clock.now(),

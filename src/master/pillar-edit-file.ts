@@ -1,9 +1,9 @@
-import { randomBytes } from "node:crypto";
-import { constants } from "node:fs";
-import { type FileHandle, lstat, mkdir, open, readFile, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { sha256 } from "../core/crypto/hash.ts";
 import { ConfigError, HostError } from "../core/errors.ts";
+import { holdPath } from "../core/hold-path.ts";
+import type { HeldPath, WriteOptions } from "../core/host.ts";
+import { trustedGroup } from "../core/own-directory.ts";
 
 /** A host's own pillar file as it stands. */
 export interface HostFile {
@@ -14,18 +14,32 @@ export interface HostFile {
 
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Reads it. Throws ConfigError when it is no regular file or not UTF-8, HostError when it cannot be read. */
+/** The file in its directory, held: below what others can change no link is followed. */
+const hold = (file: string, parentsMode?: number): HeldPath | undefined =>
+  holdPath(file, {
+    ...trustedGroup(),
+    allowUnsafePath: true,
+    ...(parentsMode === undefined ? {} : { parentsMode }),
+  });
+
+const isLink = (thrown: unknown): boolean => thrown instanceof HostError && thrown.code === "unsafe-link";
+
+/**
+ * Reads it. Throws ConfigError when it is no regular file or not UTF-8, HostError when it cannot be read, `unsafe-link` where
+ * another user could have planted a link on the way.
+ */
 export async function readHostFile(root: string, path: string): Promise<HostFile> {
   const file = join(root, path);
   try {
-    if (!(await lstat(file)).isFile()) {
+    using held = hold(file);
+    if (held?.found === undefined) return { text: "", revision: "" };
+    if (held.found.kind !== "file") {
       throw new ConfigError("bad-pillar-file", `cannot edit "${file}": it is a link or no regular file`);
     }
-    const bytes = await readFile(file);
+    const bytes = await held.readFile();
     return { text: UTF8.decode(bytes), revision: sha256(bytes).toString("hex") };
   } catch (error) {
-    if (error instanceof ConfigError) throw error;
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return { text: "", revision: "" };
+    if (error instanceof ConfigError || isLink(error)) throw error;
     if (error instanceof TypeError) {
       throw new ConfigError("bad-pillar-file", `cannot edit "${file}": it is not UTF-8 text`, { cause: error });
     }
@@ -42,52 +56,37 @@ export interface FileAccess {
 
 /**
  * Replaces it whole: a file of mode 0600 (or with the access given) with an unguessable name beside it, synced, renamed over it, the directory synced.
- * Whatever happens, the old file or the new one is there. Throws HostError `pillar-not-written`.
+ * Whatever happens, the old file or the new one is there. Throws HostError `pillar-not-written`, and `unsafe-link` as `readHostFile`.
  */
 export async function replaceHostFile(root: string, path: string, text: string, access?: FileAccess): Promise<void> {
   const file = join(root, path);
-  const temporary = `${file}.${randomBytes(8).toString("hex")}.new`;
   try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-    try {
-      const handle = await open(temporary, "wx", 0o600);
-      try {
-        await handle.writeFile(text);
-        if (access) await giveAccess(handle, access);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
-      await rename(temporary, file);
-    } finally {
-      await rm(temporary, { force: true });
-    }
-    const directory = await open(dirname(file), constants.O_RDONLY);
-    try {
-      await directory.sync();
-    } finally {
-      await directory.close();
-    }
+    using held = hold(file, 0o700);
+    if (held === undefined) throw new HostError("file-failed", `cannot write "${file}": it has no directory`);
+    // awaited here: the directory is held until the file is in it
+    await writeAs(held, Buffer.from(text), access === undefined ? [{ mode: 0o600 }] : accesses(access));
   } catch (cause) {
+    if (isLink(cause)) throw cause;
     throw new HostError("pillar-not-written", `cannot write pillar file "${file}"`, { cause });
   }
 }
 
 /**
- * Gives a new file the access that the one before had. A master that is not root cannot give its files away: then the file
- * is its own, and a group that it is not of gets nothing.
+ * The access that the file before had, then what comes next to it: a master that is not root cannot give its files away. Then
+ * the file is its own, and a group that it is not of gets nothing.
  */
-async function giveAccess(handle: FileHandle, { uid, gid, mode }: FileAccess): Promise<void> {
-  const keepsGroup = (await chowned(handle, uid, gid)) || (await chowned(handle, -1, gid));
-  await handle.chmod(mode & (keepsGroup ? 0o777 : 0o707));
-}
+const accesses = ({ uid, gid, mode }: FileAccess): readonly WriteOptions[] => [
+  { uid, gid, mode: mode & 0o777 },
+  { gid, mode: mode & 0o777 },
+  { mode: mode & 0o707 },
+];
 
-async function chowned(handle: FileHandle, uid: number, gid: number): Promise<boolean> {
+async function writeAs(held: HeldPath, data: Buffer, [access, ...lesser]: readonly WriteOptions[]): Promise<void> {
+  if (access === undefined) return;
   try {
-    await handle.chown(uid, gid);
-    return true;
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "EPERM") return false;
-    throw error;
+    await held.writeFile(data, access);
+  } catch (thrown) {
+    if (lesser.length === 0 || !(thrown instanceof HostError) || thrown.facts["errno"] !== "EPERM") throw thrown;
+    await writeAs(held, data, lesser);
   }
 }

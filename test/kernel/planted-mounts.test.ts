@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { chmodSync, chownSync, mkdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Host } from "../../src/core/host.ts";
@@ -76,6 +77,21 @@ test("a link that takes the mount point's name just before mount(8) runs leads n
     message: expect.stringContaining(`it became ${device} on "${home}/aside"`) as string,
   });
   expect(await mountedAt()).toEqual([]);
+});
+
+test("a link that takes the mount point's name just before umount(8) runs is told of, with what it unmounted", async () => {
+  const name = `${home}/kept`;
+  await run.apply("mount.mounted", wanted(name));
+  await run.apply("mount.mounted", { ...wanted(safe), device: other });
+  // what the kernel forbids where the mount is seen, it allows where it is not
+  const swap = `umount "${name}" && mv "${name}" "${home}/away" && ln -s ../safe "${name}"`;
+  const act = () => void execFileSync("unshare", ["-m", "--propagation", "private", "sh", "-c", swap]);
+  await expect(meanwhile("umount", act).apply("mount.unmounted", { name, device })).rejects.toMatchObject({
+    code: "unmount-moved",
+    message: `cannot unmount "${name}": it is on "${home}/away", and ${other} on "${safe}" went`,
+  });
+  expect(await mountedAt()).toEqual([`${home}/away`]);
+  await run.apply("mount.unmounted", { name: `${home}/away` });
 });
 
 test("a device whose name leads to another just before mount(8) runs is unmounted again", async () => {

@@ -1,7 +1,7 @@
 import { HostError } from "../../core/errors.ts";
-import type { HeldPath, RunResult } from "../../core/host.ts";
+import type { HeldPath, Host, RunResult } from "../../core/host.ts";
 import { lookAt } from "../devices/held.ts";
-import { isMountOf, type Mount, type MountableDevice, readMounts } from "../devices/mount-table.ts";
+import { findMountOn, isMountOf, type Mount, type MountableDevice, readMounts } from "../devices/mount-table.ts";
 import type { CheckContext } from "../state.ts";
 
 /** A journal that is replayed on a slow disk takes its time, and must not be cut short. */
@@ -29,7 +29,8 @@ export async function runMount(
 
 /**
  * Runs umount(8) on a mount point, exit code 32 as a value. Where others can change names its directory is held: the mount
- * itself is not, since that would keep it busy. Throws HostError `unsafe-link` when a link has its name.
+ * itself is not, since that would keep it busy. Throws HostError `unsafe-link` when a link has its name, `unmount-moved` when
+ * that what was mounted there still is, although umount(8) says that it unmounted.
  */
 export async function runUmount({ host, signal }: CheckContext, path: string): Promise<RunResult> {
   const options = { okCodes: [0, UMOUNT_FAILED], timeoutMs: UNMOUNT_TIMEOUT_MS, signal };
@@ -40,8 +41,30 @@ export async function runUmount({ host, signal }: CheckContext, path: string): P
   using directory = await host.holdPath(place.slice(0, slash) || "/", { allowUnsafePath: true });
   const descriptors = directory?.foundDescriptor === undefined ? [] : [directory.foundDescriptor];
   const target = `/proc/self/fd/3/${place.slice(slash + 1)}`;
-  // awaited here: the directory is held until the command has ended
-  return await host.run(["umount", "--no-canonicalize", "--", target], { ...options, descriptors });
+  const before = await readMounts(host);
+  const result = await host.run(["umount", "--no-canonicalize", "--", target], { ...options, descriptors });
+  if (result.exitCode === 0) await assertUnmounted(host, place, before);
+  return result;
+}
+
+/** umount(8) follows a link that took the mount point's name, which another mount namespace allows: then another mount is gone. */
+async function assertUnmounted(host: Host, path: string, before: readonly Mount[]): Promise<void> {
+  const wanted = findMountOn(before, path)?.mount;
+  const after = new Map((await readMounts(host)).map((mount) => [mount.id, mount]));
+  const still = wanted && after.get(wanted.id);
+  if (still === undefined) return;
+  const gone = before
+    .filter(({ id }) => !after.has(id))
+    .map(({ source, mountPoint }) => `${source} on "${mountPoint}"`);
+  const finding = gone.length === 0 ? "nothing" : gone.join(", ");
+  throw new HostError(
+    "unmount-moved",
+    `cannot unmount "${path}": it is on "${still.mountPoint}", and ${finding} went`,
+    {
+      hint: "another user put a link in place of the mount point: mount again what went, and keep them from that directory",
+      facts: { path, finding, mountPoint: still.mountPoint },
+    },
+  );
 }
 
 /** What is looked at before mount(8) runs, to tell afterwards what it did. */

@@ -1,4 +1,14 @@
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
 import type { AuditRecord } from "../../../src/core/audit/chain.ts";
@@ -74,6 +84,26 @@ test("a file that is there is kept, unless it is to be replaced; the state direc
   await expect(backUp(one, "store.db")).rejects.toMatchObject({ code: "bad-file" });
   await expect(backUp(one, join(place.directory, "elsewhere"), true)).rejects.toThrow("no regular file");
   expect(readdirSync(join(place.directory, "elsewhere"))).toEqual(["store.db"]);
+});
+
+test("a backup is not written where another user could put another file in its place, nor through a link", async () => {
+  const one = await place.start({});
+  const open = join(place.directory, "open");
+  mkdirSync(open);
+  chmodSync(open, 0o777);
+  await expect(backUp(one, join(open, "store.db"))).rejects.toMatchObject({
+    code: "unsafe-directory",
+    message: `cannot use the directory of a backup "${open}": every user may write to "${open}"`,
+  });
+  // as in /tmp: what is ours there nobody moves
+  chmodSync(open, 0o1777);
+  writeFileSync(join(place.directory, "victim"), "mine");
+  symlinkSync("../victim", join(open, "link"));
+  linkSync(join(place.directory, "victim"), join(open, "second"));
+  await expect(backUp(one, join(open, "link"), true)).rejects.toMatchObject({ code: "bad-file" });
+  await backUp(one, join(open, "second"), true);
+  expect(readFileSync(join(place.directory, "victim"), "utf8")).toBe("mine");
+  expect(readFileSync(join(open, "second"), "utf8").startsWith("SQLite format 3\0")).toBe(true);
 });
 
 test("the command line says what the backup holds, and what must be kept beside it", async () => {

@@ -256,3 +256,16 @@ test("I5: that secrets were shown and changed is recorded before it happens, wit
   ]);
   expect(JSON.stringify(recorded)).not.toContain("hunter");
 });
+
+test("where others can put a link in place of a directory, nothing is read or written behind it", async () => {
+  mkdirSync(join(root, "elsewhere"));
+  symlinkSync("elsewhere", join(root, "hosts"));
+  chmodSync(root, 0o777);
+  const refused = {
+    code: "unsafe-link",
+    message: expect.stringContaining(`every user may write to "${root}"`) as string,
+  };
+  await expect(editor.source("web1")).rejects.toMatchObject(refused);
+  await expect(editor.update("web1", { revision: "", text: "a: 1\n" })).rejects.toMatchObject(refused);
+  expect(readdirSync(join(root, "elsewhere"))).toEqual([]);
+});
