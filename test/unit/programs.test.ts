@@ -36,7 +36,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   openssl: "openssl",
   patchelf: "patchelf",
   "systemd-sysv": "systemctl systemd-notify",
-  "util-linux": "blkid fallocate flock kill lsblk setpriv taskset wipefs",
+  "util-linux": "blkid fallocate flock kill lsblk setpriv taskset unshare wipefs",
   xfsprogs: "xfs_growfs",
 };
 
