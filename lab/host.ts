@@ -176,7 +176,7 @@ export class LabHost {
   /** Shuts the host down the orderly way. */
   async shutdown(timeoutMs = 90_000): Promise<void> {
     const { control, exited } = this.#on();
-    const asked = control.run("systemctl poweroff --no-block").catch((error: unknown) => {
+    const asked = control.run("systemctl poweroff --no-block", { timeoutMs }).catch((error: unknown) => {
       if (!(error instanceof HostError && error.code === "host-down")) throw error;
     });
     const timer = setTimeout(() => void this.powerCut(), timeoutMs);

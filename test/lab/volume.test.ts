@@ -124,7 +124,7 @@ describe("I5: the key is nowhere on the host or in what the master says", () => 
     const disk = openSync(host.dataDisk, "r+");
     writeSync(disk, planted, 0, planted.length, 300 << 20);
     closeSync(disk);
-    await host.run(`logger ${hex}; env PLANT=${base64} sleep 3; echo ${hex} >/dev/ttyS1`);
+    await host.run(`logger ${hex}; env PLANT=${base64} sleep 20 & echo ${hex} >/dev/ttyS1`);
     await host.run(
       "systemd-run --quiet --unit=holder node -e 'globalThis.k = fs.readFileSync(`/lab/plant`); setInterval(() => k, 9999)'",
     );

@@ -4,6 +4,7 @@ import type { MinionConfig } from "../config.ts";
 import { readHygiene } from "../hygiene.ts";
 import { codeOf, type Hunt } from "./hunt.ts";
 import type { Place } from "./place-names.ts";
+import { presentRanges } from "./present-pages.ts";
 
 /** What the places are on this machine. */
 export interface Ground {
@@ -57,7 +58,11 @@ async function huntInMemory(hunt: Hunt): Promise<void> {
         /^([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ \S+ *(.*)$/u.exec(line) ?? [];
       const isPlainFile = path.startsWith("/") && !rights.includes("w");
       if (!rights.startsWith("r") || isPlainFile || path.startsWith("[v")) continue;
-      await hunt.range(`${from}-${to} ${path}`.trimEnd(), memory, Number.parseInt(from, 16), Number.parseInt(to, 16));
+      const where = `${from}-${to} ${path}`.trimEnd();
+      const mapping = { from: Number.parseInt(from, 16), to: Number.parseInt(to, 16) };
+      // of a file's pages some are in memory that this process has not looked at
+      const parts = path.startsWith("/") ? [mapping] : presentRanges(mapping);
+      for (const present of parts) await hunt.range(where, memory, present.from, present.to);
     }
   } finally {
     closeSync(memory);
