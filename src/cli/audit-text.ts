@@ -217,6 +217,11 @@ function whatText({ kind, actor, subject, data }: AuditRecord): string {
       const where = others.length === 0 ? first : `${others.length + 1} hosts`;
       return `${word(data["fun"])} on ${where}, job ${word(data["jid"])}`;
     }
+    case "job-started": {
+      const count = number(data["hosts"]);
+      const where = subject === "" ? `${word(data["target"])}, ${count} hosts` : subject;
+      return `${word(data["fun"])} on ${where}, job ${word(data["jid"])}`;
+    }
     case "heartbeat-refused": {
       const more = number(data["suppressed"]);
       return `session ended: ${word(data["reason"])}${more > 0 ? ` (and ${more} more like it before)` : ""}`;
@@ -232,6 +237,12 @@ function whatText({ kind, actor, subject, data }: AuditRecord): string {
   }
 }
 
+/** Who did it; whom their client named when that is another: the master cannot prove that name. */
+function whoText(actor: string, data: JsonObject): string {
+  const user = word(data["user"]);
+  return user === "" || user === actor ? actor : `${actor} (${user})`;
+}
+
 /** Headings of `auditCells`. */
 export const AUDIT_HEADINGS = ["RECORD", "TIME", "KIND", "WHO", "FROM", "WHAT"];
 
@@ -243,7 +254,7 @@ export function auditCells(record: AuditRecord): readonly Cell[] {
     { text: String(seq).padStart(6) },
     { text: timeText(at) },
     colour === undefined ? { text: kind } : { text: kind, colour },
-    { text: actor },
+    { text: whoText(actor, record.data) },
     { text: from || "-" },
     { text: whatText(record) },
   ];

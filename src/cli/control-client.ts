@@ -1,7 +1,8 @@
 import type { ClientRequest, IncomingMessage } from "node:http";
-import type { ControlError } from "../core/control-api.ts";
+import { type ControlError, USER_HEADER, USER_NAME } from "../core/control-api.ts";
 import { LatchkeyError, ProtocolError, TransportError } from "../core/errors.ts";
 import { isJsonObject, type Json } from "../core/json.ts";
+import { callingUser } from "./calling-user.ts";
 import { RemoteError } from "./remote-error.ts";
 
 /** Longest line of a stream: one host's return. */
@@ -84,8 +85,8 @@ async function* linesOf(response: IncomingMessage): AsyncGenerator<string> {
   if (length > 0) yield rest.join("");
 }
 
-/** A client for the control API at `socketPath`; `signal` ends whatever it is doing. */
-export function controlClient(socketPath: string, signal: AbortSignal): ControlClient {
+/** A client for the control API at `socketPath`; `signal` ends whatever it is doing, `user` is named in the audit log. */
+export function controlClient(socketPath: string, signal: AbortSignal, user = callingUser()): ControlClient {
   const open = async (method: ControlMethod, path: string, body: unknown): Promise<IncomingMessage> => {
     signal.throwIfAborted();
     // not `import`: that reads every export of node:http, and its WebSocket getter alone costs 45 ms of loading
@@ -102,6 +103,7 @@ export function controlClient(socketPath: string, signal: AbortSignal): ControlC
         signal,
         headers: {
           host: "latchkey",
+          ...(USER_NAME.test(user) ? { [USER_HEADER]: user } : {}),
           ...(payload === undefined
             ? {}
             : { "content-type": "application/json", "content-length": String(payload.length) }),

@@ -10,6 +10,11 @@ import type { StuckErasure } from "./volume-api.ts";
  */
 export const CONTROL_SOCKET = "/run/latchkey-master/control.sock";
 
+/** A request's header with the name of the user that the client says it runs for; noted in the audit log, proven by nothing. */
+export const USER_HEADER = "latchkey-user";
+/** Such a name; one that is not so is taken as none. */
+export const USER_NAME = /^\w[\w.@-]{0,63}$/u;
+
 export interface ControlError {
   readonly code: string;
   readonly message: string;

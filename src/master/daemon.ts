@@ -210,6 +210,7 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
   const acceptedIds = () => enrolment.acceptedIds();
   const jobs = await Jobs.load({
     store,
+    journal: async (fact, changes) => audit.append(fact, changes),
     hosts,
     returns,
     events,

@@ -20,6 +20,7 @@ export const AUDIT_KINDS = [
   "hold",
   "identity-replaced",
   "job-pushed",
+  "job-started",
   "key-accepted",
   "key-deleted",
   "key-denied",

@@ -1,12 +1,14 @@
 import fastify, { type FastifyInstance } from "fastify";
 import type { BackupReport, BackupRequest } from "../../core/backup-api.ts";
 import type { JobReport, JobRequest, KeyList, LeaseList, MasterStatus, PillarShow } from "../../core/control-api.ts";
+import { USER_HEADER, USER_NAME } from "../../core/control-api.ts";
 import { ConfigError, LatchkeyError } from "../../core/errors.ts";
 import { assertMinionId, JID } from "../../core/ids.ts";
 import type { JsonObject } from "../../core/json.ts";
 import type { Logger } from "../../core/log.ts";
 import { jsonObjectSchema, jsonSchema } from "../../core/json-schema.ts";
 import { z } from "../../core/schema.ts";
+import { callingAs } from "../audit/actor.ts";
 import type { AuditRoom } from "../audit/audit-room.ts";
 import { didYouMean } from "../../sls/nearest.ts";
 import type { MasterConfig } from "../config.ts";
@@ -89,6 +91,11 @@ export async function serveControlApi(
 ): Promise<ControlApi> {
   const stopping = new AbortController();
   const app = fastify({ logger: false, bodyLimit: MAX_BODY_BYTES, forceCloseConnections: "idle" });
+  // in the context of each request, so that whatever it leads to is recorded with the name
+  app.addHook("onRequest", (request, _reply, done) => {
+    const { [USER_HEADER]: user } = request.headers;
+    callingAs(typeof user === "string" && USER_NAME.test(user) ? user : "", done);
+  });
   app.setErrorHandler((error, request, reply) => {
     const { status, body } = controlError(error);
     if (!(error instanceof LatchkeyError) && status >= 500)

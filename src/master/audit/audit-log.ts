@@ -12,6 +12,7 @@ import {
 import { auditRecordSchema } from "../../core/audit/verify.ts";
 import type { Clock } from "../../core/clock.ts";
 import { BugError, errorMessage, HostError, ProtocolError } from "../../core/errors.ts";
+import { callingUser, ROOT } from "./actor.ts";
 import { assertChanges } from "../store/keys.ts";
 import type { Change, Store } from "../store/store.ts";
 import {
@@ -65,6 +66,12 @@ export interface AuditLogOptions {
   readonly signKey: Uint8Array;
   /** Hears when writing begins to fail, and with `undefined` when it works again. */
   readonly onTrouble?: (trouble: AuditTrouble | undefined) => void;
+}
+
+/** Whoever came by the control socket is named as their client names them. */
+function withUser(fact: AuditFact): AuditFact {
+  const user = fact.from === ROOT.from ? (callingUser() ?? "") : "";
+  return user === "" ? fact : { ...fact, data: { ...fact.data, user } };
 }
 
 /**
@@ -127,7 +134,7 @@ export class AuditLog {
   async append(fact: AuditFact, changes: AlsoWrite = []): Promise<AuditRecord> {
     if (this.#closed) throw new BugError("audit-closed", "cannot add an audit record: the log is closed");
     return await new Promise<AuditRecord>((resolve, reject) => {
-      this.#waiting.push({ fact, changes, resolve, reject });
+      this.#waiting.push({ fact: withUser(fact), changes, resolve, reject });
       this.#writing ??= this.#drain();
     });
   }

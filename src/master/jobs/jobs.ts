@@ -1,3 +1,4 @@
+import type { AuditFact } from "../../core/audit/chain.ts";
 import { type Clock, systemClock } from "../../core/clock.ts";
 import type { JobEvent, JobRequest } from "../../core/control-api.ts";
 import { ConfigError, errorMessage } from "../../core/errors.ts";
@@ -11,9 +12,11 @@ import { MAX_JOB_BYTES } from "../../wire/limits.ts";
 import type { Job, Request, Response } from "../../wire/messages.ts";
 import type { EventBus } from "../events.ts";
 import type { Hosts } from "../hosts.ts";
+import { onlyLooks } from "../release/askers.ts";
 import type { NotePush } from "../release/pushes.ts";
 import { putRecord } from "../store/record.ts";
-import type { Store } from "../store/store.ts";
+import type { Change, Store } from "../store/store.ts";
+import { jobFact } from "./job-fact.ts";
 import { JobNumbers } from "./job-numbers.ts";
 import { type JobRecord, jobKey } from "./job-record.ts";
 import { unknownIds } from "./named-ids.ts";
@@ -24,6 +27,8 @@ import { JobTracker } from "./tracker.ts";
 /** What jobs work with. */
 export interface JobsOptions {
   readonly store: Store;
+  /** Keeps an audit record and writes the changes with it, all or nothing. */
+  readonly journal: (fact: AuditFact, changes: readonly Change[]) => Promise<unknown>;
   readonly hosts: Hosts;
   readonly returns: Returns;
   readonly events: EventBus;
@@ -203,7 +208,7 @@ export class Jobs {
     { online, offline, unknown }: Asked,
     note: NotePush | undefined,
   ): Promise<JobStream> {
-    const { store, events, log, keepMs, heartbeatMs } = this.#options;
+    const { store, journal, events, log, keepMs, heartbeatMs } = this.#options;
     const now = this.#clock.now();
     const number = this.#numbers.next(now);
     const { seq, jid } = number;
@@ -213,7 +218,10 @@ export class Jobs {
     const job: Job = { jid, seq, issuedAt: now, fun, args: [...args], kwargs: { ...kwargs }, target };
     const envelope = online.length === 0 ? undefined : this.#sign(job);
     const record: JobRecord = { jid, seq, issuedAt: now, fun, args: [...args], kwargs, target: request.target, ids };
-    await store.write([this.#numbers.change(number), putRecord(jobKey(jid), record, { ttlMs: keepMs })]);
+    const changes = [this.#numbers.change(number), putRecord(jobKey(jid), record, { ttlMs: keepMs })];
+    // on record before any host hears of it, in the same write
+    if (onlyLooks(fun)) await store.write(changes);
+    else await journal(jobFact(record, request), changes);
     this.#numbers.took(number);
     await note?.({ jid, fun, ids: online });
     const stream = new JobStream();

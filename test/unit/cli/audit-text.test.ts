@@ -48,6 +48,7 @@ const SAID: Readonly<Record<AuditKind, readonly [JsonObject, string]>> = {
   "heartbeat-refused": [{ reason: "its counter was there before", suppressed: 0 }, "session ended: its counter was"],
   hold: [{ ...lease, version: 0 }, 'disk:password to open /dev/vg0/data, rule "web"'],
   "job-pushed": [{ jid: "2026", fun: "state.highstate", hosts: ["web1"] }, "state.highstate on web1, job 2026"],
+  "job-started": [{ jid: "2026", fun: "cmd.run", target: "web*", hosts: 1 }, "cmd.run on web1, job 2026"],
   "key-accepted": [key, "web1 SHA256:x"],
   "key-deleted": [key, "web1 SHA256:x"],
   "key-denied": [key, "web1 SHA256:x"],
@@ -143,6 +144,13 @@ test("a receipt of a mount says how long after the key was in hand; a key that w
   expect(textOf("receipt", mounted)).toBe("lease 7, disk:password: mounted after 310 ms");
   const kept = { ...mounted, wiped: false };
   expect(textOf("receipt", kept)).toBe("lease 7, disk:password: mounted, NOT WIPED after 310 ms");
+});
+
+test("who came by the control socket is shown with the user that their client named", () => {
+  const who = (actor: string, data: JsonObject) =>
+    auditCells({ seq: 1, at: AT, kind: "deny", actor, subject: "", from: "", data, prev: "", hash: "" })[3]?.text;
+  expect(who("root", { user: "ann" })).toBe("root (ann)");
+  expect([who("root", { user: "root" }), who("root", {}), who("ann", { user: 1 })]).toEqual(["root", "root", "ann"]);
 });
 
 test("the other verdicts of a policy and the other phases of a rekey", () => {

@@ -84,6 +84,7 @@ async function startedJob(clock: SettableClock) {
   const sign = () => Uint8Array.of(1);
   const jobs = await Jobs.load({
     ...common,
+    journal: async (_fact, changes) => store.write(changes),
     returns,
     sign,
     identity: generateIdentity(),

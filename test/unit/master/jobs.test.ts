@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
+import type { AuditFact } from "../../../src/core/audit/chain.ts";
 import type { JobEvent } from "../../../src/core/control-api.ts";
+import { argumentsDigest } from "../../../src/core/operator-statement.ts";
 import { generateIdentity } from "../../../src/core/identity.ts";
 import { EventBus } from "../../../src/master/events.ts";
 import { Hosts } from "../../../src/master/hosts.ts";
@@ -16,6 +18,9 @@ let events: EventBus;
 let hosts: Hosts;
 let jobs: Jobs;
 let published: Job[];
+let noted: AuditFact[];
+/** Why nothing can be put on record. */
+let failing: Error | undefined;
 /** What the numbers of this start count from. */
 let base: number;
 const identity = generateIdentity();
@@ -26,6 +31,11 @@ async function start(): Promise<void> {
   const returns = new Returns({ store, hosts, events, log: quiet, keepMs: 3_600_000, clock });
   jobs = await Jobs.load({
     store,
+    journal: async (fact, changes) => {
+      if (failing) throw failing;
+      noted.push(fact);
+      await store.write(changes);
+    },
     hosts,
     returns,
     events,
@@ -48,6 +58,8 @@ beforeEach(async () => {
   clock = new HandClock();
   events = new EventBus(clock);
   published = [];
+  noted = [];
+  failing = undefined;
   await start();
 });
 afterEach(() => jobs.close());
@@ -101,6 +113,44 @@ test("a peer that the transport knows to be gone is offline at once", async () =
   session.reachable = false;
   expect(await drain(await jobs.start(ask("web1")))).toMatchObject([{ offline: ["web1"] }, { event: "end" }]);
   expect(published).toEqual([]);
+});
+
+test("a job that acts is on record before it goes out: one record, of its arguments the digest", async () => {
+  await connect("web1");
+  await connect("web2");
+  const target = { kind: "list", expr: ["web1", "web2", ...Array<string>(100).fill("web1")].join() } as const;
+  const request = { ...ask("web1"), target, fun: "cmd.run", args: ["echo swordfish"], kwargs: { env: "hunter2" } };
+  await jobs.start(request);
+  const { jid = "", issuedAt } = published[0] ?? {};
+  const { args, kwargs } = request;
+  expect(noted).toEqual([
+    {
+      at: issuedAt,
+      kind: "job-started",
+      actor: "master",
+      from: "",
+      subject: "",
+      data: {
+        jid,
+        fun: "cmd.run",
+        args: argumentsDigest(args, kwargs),
+        targetKind: "list",
+        target: `${target.expr.slice(0, 200)}…`,
+        hosts: 2,
+      },
+    },
+  ]);
+  expect(JSON.stringify(noted)).not.toMatch(/swordfish|hunter2/u);
+  await jobs.start(ask("web1"));
+  expect(noted).toHaveLength(1);
+});
+
+test("a job that cannot be put on record goes out to nobody, and takes no number", async () => {
+  await connect("web1");
+  failing = new Error("disk full");
+  await expect(jobs.start(ask("web1", "glob", "cmd.run"))).rejects.toThrow("disk full");
+  expect(published.filter(({ seq }) => seq !== base + 1)).toEqual([]);
+  expect([jobs.seq, jobs.since("web1", 0).envelopes]).toEqual([base, []]);
 });
 
 test.each([
