@@ -43,6 +43,9 @@ export async function showStatus(format: OutputFormat, context: Context): Promis
       `port ${status.returnPort}, fingerprint ${sanitiseLine(status.fingerprint)}\n`,
     ].join(" "),
   );
+  const { sessions, strangers, most } = status.connections;
+  const crowd = `connections: ${sessions} with a session, ${strangers} without, room for ${most}`;
+  terminal.print(`${sessions + strangers < most ? crowd : paint("yellow", crowd)}\n`);
   if (status.audit.failing) {
     const { since, reason } = status.audit.failing;
     const text = `audit: failing since ${timeText(since)}, no key is released: ${sanitiseLine(reason)}`;
@@ -55,7 +58,7 @@ export async function showStatus(format: OutputFormat, context: Context): Promis
   const drops = Object.entries(status.drops).filter(([, count]) => count > 0);
   if (drops.length > 0) {
     const text = drops.map(([reason, count]) => `${sanitiseLine(reason)} ${count}`).join(", ");
-    terminal.print(`${paint("yellow", `frames dropped: ${text}`)}\n`);
+    terminal.print(`${paint("yellow", `frames dropped, connections cut off: ${text}`)}\n`);
   }
   if (status.minions.length === 0) {
     terminal.print("no accepted minions yet: see who waits with `latchkey keys list`\n");

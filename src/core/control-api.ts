@@ -83,7 +83,9 @@ export interface MasterStatus {
   readonly fingerprint: string;
   readonly startedAt: number;
   readonly returnPort: number;
-  /** Frames dropped since start, by reason. */
+  /** To the request channel: with a session, without one yet, and the most that there may be. */
+  readonly connections: { readonly sessions: number; readonly strangers: number; readonly most: number };
+  /** Frames dropped and connections cut off or turned away since start, by reason. */
   readonly drops: Readonly<Record<string, number>>;
   readonly audit: AuditStatus;
   readonly minions: readonly MinionStatus[];

@@ -7,7 +7,6 @@ import type { Identity } from "../core/identity.ts";
 import type { JsonObject } from "../core/json.ts";
 import { createLogger, type Logger } from "../core/log.ts";
 import { notifyService } from "../core/sd-notify.ts";
-import { VERSION } from "../core/version.ts";
 import { type FileRoots, openRoots } from "../sls/file-roots.ts";
 import type { MasterEndpoint, MasterEndpointOptions } from "../wire/endpoints.ts";
 import { signJob } from "../wire/job-envelope.ts";
@@ -47,6 +46,7 @@ import { Passphrases } from "./volumes/passphrases.ts";
 import type { RotationPoint } from "./volumes/rotations.ts";
 import type { ErasurePoint } from "./volumes/erasures.ts";
 import { openVolumeKnowledge, openVolumeOperations } from "./volumes/open-volumes.ts";
+import { masterStatus } from "./status.ts";
 import { openState } from "./store/open-state.ts";
 import type { Store } from "./store/store.ts";
 
@@ -334,7 +334,9 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
     for (const session of hosts.silentFor(heartbeatMs * MISSED_HEARTBEATS)) session.close();
   }, heartbeatMs);
   closers.push(() => clearInterval(reaper));
-  const startedAt = clock.now();
+  const { fingerprint } = identity;
+  const stuck = () => operations.erasures.stuck();
+  const statusParts = { fingerprint, startedAt: clock.now(), wire, jobs, audit, volumes, acceptedIds, stuck };
   const api: ControlApi = await serveControlApi(
     {
       enrolment,
@@ -347,16 +349,7 @@ async function serve(parts: Parts): Promise<Pick<RunningMaster, "ports">> {
       jobReport: async (jid) => jobReport(store, jid, enrolment.acceptedIds()),
       leaseList: async (limit) => listLeases(store, limit),
       audit: new AuditRoom({ audit, store, identity, askWitnesses: async () => askWitnesses(jobs, hosts) }),
-      status: () => ({
-        version: VERSION,
-        fingerprint: identity.fingerprint,
-        startedAt,
-        returnPort: wire.returnPort,
-        drops: { ...wire.drops(), ...(jobs.unprovenClaims > 0 ? { "unproven-job-number": jobs.unprovenClaims } : {}) },
-        audit: { seq: audit.head.seq, failing: audit.trouble ?? null },
-        nextBootFails: volumes.failing(acceptedIds()),
-        stuckErasures: operations.erasures.stuck(),
-      }),
+      status: () => masterStatus(statusParts),
       backUp: async (request) =>
         backUp(
           {

@@ -148,6 +148,7 @@ describe("status", () => {
     fingerprint: "aa:bb",
     startedAt: now - 7_300_000,
     returnPort: 4506,
+    connections: { sessions: 1, strangers: 2, most: 768 },
     drops: { garbage: 3, replayed: 0 },
     audit: { seq: 7, failing: null },
     nextBootFails: [],
@@ -187,11 +188,16 @@ describe("status", () => {
     const { stdout, status } = await runCli(["status"], { socket });
     const lines = stdout.split("\n");
     expect(lines[0]).toBe("master 0.1.0, up 2 h, port 4506, fingerprint aa:bb");
-    expect(lines.slice(1, 4)).toEqual(["frames dropped: garbage 3", "1 of 2 minions connected", ""]);
-    expect(lines[5]).toMatch(
+    expect(lines.slice(1, 5)).toEqual([
+      "connections: 1 with a session, 2 without, room for 768",
+      "frames dropped, connections cut off: garbage 3",
+      "1 of 2 minions connected",
+      "",
+    ]);
+    expect(lines[6]).toMatch(
       /^db1 {5}connected {2}5 min {2}192\.0\.2\.7 {2}state\.highstate for 3 min {2}.* \(startup\) {2}1 of 10 failed, 2 changed$/u,
     );
-    expect(lines[6]?.split(/ +/u)).toEqual(["web1", "offline", "never", "-", "-", "-", "-"]);
+    expect(lines[7]?.split(/ +/u)).toEqual(["web1", "offline", "never", "-", "-", "-", "-"]);
     expect(status).toBe(0);
   });
 
@@ -213,7 +219,7 @@ describe("status", () => {
     const stuckErasures = [{ id: "db1", volume: "data", reason: "cannot scrub the store: disk is full" }];
     const socket = await start({ status: () => ({ ...STATUS, stuckErasures }) });
     const { stdout } = await runCli(["status"], { socket });
-    expect(stdout.split("\n")[1]).toBe(
+    expect(stdout.split("\n")[2]).toBe(
       "erase: db1/data is not erased for good yet, and is tried again: cannot scrub the store: disk is full",
     );
   });

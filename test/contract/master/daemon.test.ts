@@ -187,6 +187,17 @@ test("a host that went without a word is named offline at once, and status says 
   expect(lines).toMatchObject([{ id: "web1", connected: false }]);
 });
 
+test("status counts the connections: with a session, without, and how many there may be", async () => {
+  const one = await up();
+  await enrol(one, "web1");
+  const idle = connect({ host: "127.0.0.1", port: one.master.ports.return }).on("error", () => {});
+  const counts = async () => (await one.client.request<MasterStatus>("GET", "/v1/status")).connections;
+  await expect.poll(counts).toMatchObject({ sessions: 1, strangers: 1 });
+  expect((await counts()).most).toBeGreaterThan(100);
+  idle.destroy();
+  await expect.poll(counts).toMatchObject({ sessions: 1, strangers: 0 });
+});
+
 test("I8: after a restart the identity, the keys and the sequence are the same", async () => {
   const one = await up();
   const minion = await enrol(one, "web1");
