@@ -13,6 +13,8 @@ const A_TURN = 4;
 const UNKNOWN = { burst: 256, aSecond: 400 };
 /** Openings with a ticket, of one id: a stolen or replayed ticket is worth no more than this. */
 const KNOWN = { burst: 32, aSecond: 16 };
+/** Of all ids together: recorded openings of many hosts can be sent again by anybody. A fleet of 10,000 is back in seconds all the same. */
+const ALL_KNOWN = { burst: 4096, aSecond: 1000 };
 /** There is load when so many of peers without a ticket wait, or came within a second, or the next of them waits for so long. */
 const LOAD = { waiting: 32, aSecond: 200, waitedMs: 50 };
 /** Load is over when there was no sign of it for so long. */
@@ -35,7 +37,7 @@ export interface ReceptionOptions {
 }
 
 /**
- * Where openings arrive, so that who is not known yet costs almost nothing: known hosts are told by their tickets and go first;
+ * Where openings arrive, so that who is not known yet costs almost nothing: known hosts are told by their tickets and go first, up to a share;
  * all others cost a MAC and no memory while there is load, until they come back with the cookie they were sent; and what is
  * served is bounded, a turn and a second.
  */
@@ -44,6 +46,7 @@ export class Reception {
   readonly #cookies: OpeningCookies;
   readonly #lanes: OpeningLanes<{ readonly route: Buffer; readonly opening: Opening }>;
   readonly #known: TokenBuckets;
+  readonly #allKnown: TokenBuckets;
   readonly #unknown: TokenBuckets;
   readonly #arrivals: TokenBuckets;
   readonly #later: (step: () => void) => void;
@@ -56,6 +59,7 @@ export class Reception {
     this.#cookies = new OpeningCookies(clock);
     this.#lanes = new OpeningLanes(clock);
     this.#known = new TokenBuckets(KNOWN.burst, KNOWN.aSecond, clock);
+    this.#allKnown = new TokenBuckets(ALL_KNOWN.burst, ALL_KNOWN.aSecond, clock);
     this.#unknown = new TokenBuckets(UNKNOWN.burst, UNKNOWN.aSecond, clock);
     this.#arrivals = new TokenBuckets(LOAD.aSecond, LOAD.aSecond, clock);
     this.#later = options.later ?? ((step) => setImmediate(step));
@@ -87,11 +91,12 @@ export class Reception {
     else drops.add("crowded");
   }
 
-  /** Whether it shows a ticket that is its own, and has not been shown too often. */
+  /** Whether it shows a ticket that is its own, and neither it nor all together were shown too often; else it is as good as a stranger. */
   #isKnown({ minionId, ticket }: Opening): boolean {
     if (ticket.length === 0) return false;
     const holder = this.#options.holder(minionId);
-    return this.#options.tickets.check(ticket, minionId, holder) && this.#known.take(minionId);
+    const isOwn = this.#options.tickets.check(ticket, minionId, holder);
+    return isOwn && this.#known.take(minionId) && this.#allKnown.take("");
   }
 
   /** Counts one more peer without a ticket. */

@@ -165,3 +165,28 @@ test("when the flood ends nobody is asked for a cookie any more", async () => {
   expect(cookies).toEqual([]);
   expect(served).toContain("web1");
 });
+
+test("recorded openings with the tickets of many hosts take a bounded share; beyond it a ticket is worth a stranger's place", async () => {
+  const recorded = Array.from({ length: 300 }, (_, n) => opening(`web${n}`, { ticket: ticketOf(`web${n}`) }));
+  const replay = async (times: number) => {
+    for (let n = 0; n < times; n += 1) for (const frame of recorded) await arrive("198.51.100.1", frame);
+  };
+  await replay(32);
+  for (let turns = 0; turns < 1500; turns += 1) await turn();
+  for (let second = 0; second < 3; second += 1) {
+    clock.time += 1000;
+    await replay(16);
+    for (let turns = 0; turns < 700; turns += 1) await turn();
+  }
+  // 4,096 at once, then 1,000 a second, and what any stranger gets
+  expect(served.length).toBeLessThanOrEqual(4096 + 3 * 1000 + 256 + 3 * 400);
+  // a host that had a session pays with a round trip then, and has its own network's turn
+  const honest = opening("db1", { ticket: ticketOf("db1") });
+  cookies = [];
+  await arrive(HONEST, honest);
+  expect(cookies).toHaveLength(1);
+  await arrive(HONEST, { ...honest, cookie: cookies[0] ?? NONE });
+  clock.time += 10;
+  for (let turns = 0; turns < 3; turns += 1) await turn();
+  expect(served).toContain("db1");
+});
