@@ -67,6 +67,9 @@ const HANDSHAKE_TIMEOUT_MS = 15_000;
 // hints are not authenticated: whoever forges them shall not have us send for ever
 const MAX_COOKIES = 4;
 
+/** A larger packet is not the first one of a session: the master takes only small ones of a peer that has not proven itself. */
+const FIRST_BYTES = 512;
+
 /** One connection to one master, from the opening of its socket to the end of its session. */
 export class MinionLink {
   readonly #options: MinionLinkOptions;
@@ -251,7 +254,11 @@ export class MinionLink {
       if (this.#over.signal.aborted || !this.#port) {
         throw new TransportError("not-connected", "cannot send: the session is over");
       }
-      await this.#port.send(channel.seal(packet));
+      const isLargeFirst = !channel.hasSent && packet.length > FIRST_BYTES;
+      const packets = isLargeFirst ? [encodeConfirm(), packet] : [packet];
+      // they leave in the order in which they were sealed, so nothing comes between
+      const port = this.#port;
+      await Promise.all(packets.map(async (each) => port.send(channel.seal(each))));
     };
     const end = (reason: string) => {
       this.#fail(reason);

@@ -5,7 +5,8 @@ import { sealSecret } from "../../core/crypto/sealed-secret.ts";
 import { AuthError, errorMessage } from "../../core/errors.ts";
 import { fingerprint } from "../../core/identity.ts";
 import { jidAt } from "../../core/ids.ts";
-import { layoutFacts } from "../../core/luks-layout.ts";
+import { type LayoutFacts, layoutFacts } from "../../core/luks-layout.ts";
+import { rememberedTexts } from "../../core/remembered.ts";
 import { KeyedLanes } from "../../core/keyed-lanes.ts";
 import { recoveryTicket } from "../../core/recovery-ticket.ts";
 import type { CompiledPillar } from "../../pillar/compile.ts";
@@ -41,6 +42,8 @@ const REFUSALS = { burst: 20, everyMs: 10_000 };
 /** A minion asks again and again for what is held; the same hold is recorded once in this time. */
 const SAME_HOLD_MS = 60_000;
 const RETRY_MS = 5000;
+/** Of layouts that were read last: those of some thousand hosts. */
+const READ_CHARS = 4 * 1024 * 1024;
 const DENY: Response<"lease"> = { verdict: "deny" };
 
 /** What was decided, and the very pillar that it was decided by; left out where no pillar has a say. */
@@ -56,6 +59,7 @@ export class Leases {
   readonly #options: LeasesOptions;
   readonly #clock: Clock;
   readonly #lanes = new KeyedLanes();
+  readonly #layoutFacts = rememberedTexts(layoutFacts, READ_CHARS);
   readonly #refusals: Throttle;
   readonly #holds: Throttle;
   readonly #reached: (point: LeasePoint) => void;
@@ -73,7 +77,7 @@ export class Leases {
    * Throws AuthError `lease-signature` for a request that the session's own minion did not sign on this session.
    */
   async lease(session: PeerSession, body: Request<"lease">): Promise<Response<"lease">> {
-    let facts = factsOf(session, body);
+    let facts = factsOf(session, body, this.#layoutFacts(body.layout));
     // threads that check signatures end in any order, so the place in the line is taken before
     return this.#lanes.run(`${facts.id} ${facts.path}`, async () => {
       if (!(await verifyLease(body, session.peer, session.handshakeHash))) {
@@ -301,9 +305,9 @@ export class Leases {
   }
 }
 
-function factsOf({ minionId, peer, address }: PeerSession, body: Request<"lease">): LeaseFacts {
+function factsOf({ minionId, peer, address }: PeerSession, body: Request<"lease">, layout: LayoutFacts): LeaseFacts {
   const { path, purpose, version: asked, device, luksUuid, bootId } = body;
-  const header = { ...layoutFacts(body.layout), known: false };
+  const header = { ...layout, known: false };
   const about = { path, purpose, asked, device, luksUuid, bootId, header };
   return { id: minionId, fingerprint: fingerprint(peer), address, ...about };
 }

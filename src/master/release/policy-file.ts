@@ -1,5 +1,6 @@
 import { type BigIntStats, statSync } from "node:fs";
 import { open, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { sha256 } from "../../core/crypto/hash.ts";
 import { ConfigError, errorMessage } from "../../core/errors.ts";
 import type { Json } from "../../core/json.ts";
@@ -105,6 +106,8 @@ export class PolicyFile {
       // at once: handing a stat to another thread takes ten times as long as the stat
       const found = statSync(this.path, { bigint: true, throwIfNoEntry: false });
       if (found) return stampOf(found);
+      // nothing of this name in a directory that is there
+      if (statSync(dirname(this.path), { throwIfNoEntry: false })?.isDirectory()) return "missing";
       // says whether it is missing, or something on the way to it is no directory
       return stampOf(await stat(this.path, { bigint: true }));
     } catch (error) {

@@ -5,6 +5,7 @@ import type { Logger } from "../../core/log.ts";
 import { layoutFacts, parseLayout, saysReencrypting } from "../../core/luks-layout.ts";
 import { compareLayouts, describeDifferences } from "../../core/luks-layout-compare.ts";
 import { describeFaults, findLayoutFaults } from "../../core/luks-layout-rules.ts";
+import { rememberedTexts } from "../../core/remembered.ts";
 import { z } from "../../core/schema.ts";
 import type { Request, Response } from "../../wire/messages.ts";
 import type { Actor } from "../audit/actor.ts";
@@ -17,6 +18,8 @@ import type { Store } from "../store/store.ts";
 const PREFIX = "known-header/";
 /** Of one key: where a pillar gives it to several devices, by their headers; the latest stay. */
 const MAX_HEADERS = 64;
+/** Of layouts that were judged last: those of some thousand hosts. */
+const JUDGED_CHARS = 4 * 1024 * 1024;
 
 const entrySchema = z.object({
   luksUuid: z.string(),
@@ -70,6 +73,7 @@ const digestOf = (layout: string): string => sha256(Buffer.from(layout)).toStrin
 export class KnownHeaders {
   readonly #options: KnownHeadersOptions;
   readonly #lanes = new KeyedLanes();
+  readonly #judge = rememberedTexts(judgeLayout, JUDGED_CHARS);
 
   constructor(options: KnownHeadersOptions) {
     this.#options = options;
@@ -87,14 +91,16 @@ export class KnownHeaders {
     }
     const entry = headers.find((one) => one.luksUuid === luksUuid);
     const isSame = entry?.state === "known" && entry.layout === layout;
-    const fault = isSame ? undefined : faultOf(layout, luksUuid);
+    const fault = isSame ? undefined : faultOf(this.#judge(layout), luksUuid);
     if (fault !== undefined) return refused("header-unsafe", `its LUKS header cannot be used: ${fault}`);
     if (entry?.state === "known") return this.#compare(id, asked, entry);
     if (entry === undefined && others.length > 0 && (await this.#options.isDeclared(id, path))) {
       const known = others.map((one) => one.luksUuid).join(", ");
       return refused("header-unknown", `its LUKS header has UUID "${luksUuid}", the volume's has ${known}`);
     }
-    return { ...fits(false), ...this.#noting(id, path, { layout, luksUuid, state: "seen", reencrypting: false }) };
+    const isNoted = entry?.state === "seen" && entry.layout === layout;
+    const seen = !isNoted && { layout, luksUuid, state: "seen" as const, reencrypting: false };
+    return { ...fits(false), ...this.#noting(id, path, seen) };
   }
 
   #compare(id: string, { layout, luksUuid, path, reencrypts }: Asked, entry: Entry): LookedAt {
@@ -129,7 +135,7 @@ export class KnownHeaders {
 
   /** Why a header may not go into escrow: it is not the one on record, and no re-encryption says why. Undefined when it may. */
   async whyNotKept(id: string, path: string, layout: string, luksUuid: string): Promise<string | undefined> {
-    const fault = faultOf(layout, luksUuid);
+    const fault = faultOf(this.#judge(layout), luksUuid);
     if (fault !== undefined) return fault;
     const { headers } = await this.#read(id, path);
     const entry = headers.find((one) => one.luksUuid === luksUuid);
@@ -219,13 +225,21 @@ const announced = (luksUuid: string): Omit<Entry, "at"> => ({
   reencrypting: false,
 });
 
-/** What is wrong with a layout by itself. */
-function faultOf(text: string, luksUuid: string): string | undefined {
+/** A layout by itself: whose it says it is, and what is wrong with it. Undefined for text that does not read. */
+function judgeLayout(
+  text: string,
+): { readonly uuid: string | undefined; readonly fault: string | undefined } | undefined {
   const layout = parseLayout(text);
-  if (layout === undefined) return "what the host says of it does not read";
-  if (layout.get("uuid") !== luksUuid) return `it has another UUID than the host says ("${luksUuid}")`;
+  if (layout === undefined) return undefined;
   const faults = findLayoutFaults(layout);
-  return faults.length === 0 ? undefined : describeFaults(faults);
+  return { uuid: layout.get("uuid"), fault: faults.length === 0 ? undefined : describeFaults(faults) };
+}
+
+/** Why it cannot be the header of this UUID. */
+function faultOf(judged: ReturnType<typeof judgeLayout>, luksUuid: string): string | undefined {
+  if (judged === undefined) return "what the host says of it does not read";
+  if (judged.uuid !== luksUuid) return `it has another UUID than the host says ("${luksUuid}")`;
+  return judged.fault;
 }
 
 /** "" for a header that is the one on record. */

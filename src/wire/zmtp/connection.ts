@@ -57,8 +57,8 @@ export class Connection implements Passenger {
   #inFrame = 0;
   #stuck = 0;
   #writtenBefore = 0;
-  // what it sent without a session, and what of it waits
-  #received = 0;
+  // what it may still send without a session and without waiting, and what waits
+  #free = FREE_BYTES;
   #waiting = Buffer.alloc(0);
 
   constructor(socket: Socket, route: Buffer, address: string, events: ConnectionEvents) {
@@ -178,12 +178,23 @@ export class Connection implements Passenger {
   #receive(chunk: Buffer): void {
     if (this.#stage === "ending" || this.#stage === "over") return;
     this.#silent = 0;
-    if (this.#stage === "stranger") this.#received += chunk.length;
-    if (this.#waiting.length === 0 && (this.#stage === "session" || this.#received <= FREE_BYTES)) this.#take(chunk);
-    else this.#wait(chunk);
+    if (this.#waiting.length > 0) return this.#wait(chunk);
+    const now = this.#stage === "stranger" ? chunk.subarray(0, this.#free) : chunk;
+    if (this.#stage === "stranger") this.#free -= now.length;
+    this.#take(now);
+    const rest = chunk.subarray(now.length);
+    if (rest.length === 0) return;
+    // with what it has sent first it may have got a session
+    if (this.#isSettled()) this.#take(rest);
+    else this.#wait(rest);
+  }
+
+  #isSettled(): boolean {
+    return this.#stage === "session";
   }
 
   #wait(chunk: Buffer): void {
+    if (this.#stage === "ending" || this.#stage === "over") return;
     this.#socket.pause();
     if (this.#events.waits(this, chunk.length)) this.#waiting = Buffer.concat([this.#waiting, chunk]);
     else this.cutOff("turned-away");

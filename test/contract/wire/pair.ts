@@ -183,6 +183,8 @@ export interface MinionSetup {
   /** What masters gave, by fingerprint; kept there. */
   readonly tickets?: Map<string, Uint8Array>;
   readonly call?: true;
+  /** What it says of itself in `hello`, the first thing it says. */
+  readonly grains?: Readonly<Record<string, string>>;
   readonly clock?: Clock;
   readonly more?: readonly TestAddress[];
 }
@@ -243,7 +245,7 @@ export function startMinion(master: TestAddress, setup: MinionSetup = {}): TestM
           version: "1",
           bootId: "b",
           role,
-          grains: {},
+          grains: setup.grains ?? {},
           lastSeq,
           ...(signed ? { epoch: signed } : {}),
         } as const;

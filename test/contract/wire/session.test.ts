@@ -26,6 +26,17 @@ test("a new minion shakes hands with XX, a known master with IK, and both share 
   expect(answers).toEqual([{ pillar: { for: "web1.example" } }, { pillar: { for: "web2" } }]);
 });
 
+test("lesson: what a minion says first after IK may be larger than a stranger's messages: a hello with many grains", async () => {
+  const master = await startMaster();
+  const identity = generateIdentity();
+  await startMinion(master.endpoint, { identity }).connection.ready();
+  const grains = { mounts: "x".repeat(100_000) };
+  const minion = startMinion(master.endpoint, { identity, known: [master.identity.public], grains });
+  await until("hello", () => master.requests.some(({ body }) => JSON.stringify(body).includes("xxx")));
+  await minion.connection.ready();
+  expect(master.endpoint.drops()).not.toHaveProperty("oversized");
+});
+
 test("a fingerprint configured in any spelling is enough, and no other master is believed", async () => {
   const master = await startMaster();
   const pinned = fingerprint(master.identity.public).toUpperCase();

@@ -90,6 +90,20 @@ test("without a record the first header that is opened is known, and from then o
   expect(await look(none)).toMatchObject({ code: "header-missing" });
 });
 
+test("a header that was seen before is not noted again: nothing is written for its next lease", async () => {
+  const { look, lease, opened } = await room();
+  await lease(good);
+  const again = await look(good);
+  expect([again.kind, "note" in again]).toEqual(["fits", false]);
+  const other = await look(serpent);
+  expect("note" in other).toBe(true);
+  await lease(serpent);
+  expect("note" in (await look(good))).toBe(true);
+  await lease(good);
+  await opened(good);
+  expect(await lease(good)).toBe(true);
+});
+
 test("a header that no volume may have gets no key, known or not", async () => {
   for (const [place, value] of [
     ["segments.0.encryption", "cipher_null-ecb"],
