@@ -12,26 +12,47 @@ export function isJsonObject(value: unknown): value is JsonObject {
 }
 
 /**
+ * Deepest nesting of what we take or send as JSON: who copies, prints or hashes it goes down level by level, and a message has
+ * 64 levels with those around it.
+ */
+export const MAX_JSON_DEPTH = 60;
+
+/**
  * How many items a value without cycles has, itself, the keys of its objects and all that is in it; undefined when
- * anything of it is no JSON. Stops at the first fault, and uses no stack however deep it is.
+ * anything of it is no JSON, or deeper than `MAX_JSON_DEPTH`. Stops at the first fault, and uses no stack.
  */
 export function jsonItems(value: unknown): number | undefined {
-  const left: unknown[] = [value];
+  let level: readonly unknown[] = [value];
   let items = 0;
-  while (left.length > 0) {
-    const next = left.pop();
-    items += 1;
-    if (Array.isArray(next)) for (const item of next) left.push(item);
-    else if (isPlainObject(next)) {
-      for (const key of Object.keys(next)) {
-        // whoever copies it by assignment would change the copy's prototype
-        if (key === "__proto__") return undefined;
-        items += 1;
-        left.push(next[key]);
-      }
-    } else if (!isScalar(next)) return undefined;
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > MAX_JSON_DEPTH) return undefined;
+    const below: unknown[] = [];
+    for (const next of level) {
+      items += 1;
+      if (Array.isArray(next)) for (const item of next) below.push(item);
+      else if (isPlainObject(next)) {
+        for (const key of Object.keys(next)) {
+          // whoever copies it by assignment would change the copy's prototype
+          if (key === "__proto__") return undefined;
+          items += 1;
+          below.push(next[key]);
+        }
+      } else if (!isScalar(next)) return undefined;
+    }
+    level = below;
   }
   return items;
+}
+
+/** JSON text from outside, such as a command's output; undefined for what is no JSON, nested too deep, or has a key `__proto__`. */
+export function readJson(text: string): Json | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  return jsonItems(value) === undefined ? undefined : (value as Json);
 }
 
 function isScalar(value: unknown): boolean {

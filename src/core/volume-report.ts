@@ -44,3 +44,24 @@ export const volumeReportSchema = z.strictObject({
   problems: z.array(volumeProblemSchema).max(20),
 });
 export type VolumeReport = z.infer<typeof volumeReportSchema>;
+
+/**
+ * The report with what its bounds allow. Texts and lists in it come from disks, headers and programs; one that is too long would
+ * have the master refuse it, and with it what is told of all other volumes.
+ */
+export function boundedReport(report: VolumeReport): VolumeReport {
+  const { shape } = volumeReportSchema;
+  const { serial, bytes, pvUuids } = report.disk;
+  return {
+    ...report,
+    keyPath: report.keyPath.slice(0, 500),
+    device: report.device.slice(0, 4096),
+    luksUuid: report.luksUuid.slice(0, 64),
+    headerDigest: report.headerDigest.slice(0, 64),
+    slots: report.slots.filter((slot) => shape.slots.unwrap().safeParse(slot).success).slice(0, 32),
+    disk: { serial: serial.slice(0, 300), bytes, pvUuids: pvUuids.slice(0, 64).map((uuid) => uuid.slice(0, 64)) },
+    problems: report.problems
+      .slice(0, 20)
+      .map(({ code, text, fatal }) => ({ code: code.slice(0, 60), text: text.slice(0, 500), fatal })),
+  };
+}

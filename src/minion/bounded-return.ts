@@ -1,4 +1,4 @@
-import { isJsonObject, type Json, jsonItems } from "../core/json.ts";
+import { isJsonObject, type Json, jsonItems, MAX_JSON_DEPTH } from "../core/json.ts";
 import { MAX_ITEMS } from "../wire/limits.ts";
 import type { JobReturn } from "./spool.ts";
 
@@ -6,11 +6,34 @@ import type { JobReturn } from "./spool.ts";
 const MAX_DATA_BYTES = 6 * 1024 * 1024;
 /** The rest is for what is around the data. */
 const MAX_DATA_ITEMS = MAX_ITEMS - 100;
+/** What is deeper is cut off; around the data there are a few levels more. */
+const MAX_DATA_DEPTH = MAX_JSON_DEPTH - 10;
 /** Longest text that is left whole in a return that is too large, tried in this order. */
 const TEXT_CHARACTERS = [64 * 1024, 16 * 1024, 4096, 1024, 256];
 
 const sizeOf = (data: Json): number => Buffer.byteLength(JSON.stringify(data));
 const itemsOf = (data: Json): number => jsonItems(data) ?? 0;
+
+/**
+ * What no master would take goes, and says so: nesting that is too deep becomes one sentence, a key `__proto__` is left out.
+ * Such a return would be refused each time that it is sent.
+ */
+function acceptable(data: unknown, depth = 0): Json {
+  const isList = Array.isArray(data);
+  if (!isList && !isJsonObject(data)) return plain(data);
+  if (depth >= MAX_DATA_DEPTH) return "[shortened: nested too deep]";
+  if (isList) return data.map((item: unknown) => acceptable(item, depth + 1));
+  const entries = Object.entries(data).filter(
+    ([key, value]) => key !== "__proto__" && (value as unknown) !== undefined,
+  );
+  return Object.fromEntries(entries.map(([key, value]) => [key, acceptable(value, depth + 1)]));
+}
+
+/** As JSON has it: a number that is none is null. */
+function plain(data: unknown): Json {
+  if (typeof data === "string" || typeof data === "boolean") return data;
+  return typeof data === "number" && Number.isFinite(data) ? data : null;
+}
 const fits = (data: Json): boolean => sizeOf(data) <= MAX_DATA_BYTES && itemsOf(data) <= MAX_DATA_ITEMS;
 
 function shortenText(text: string, limit: number): string {
@@ -39,7 +62,8 @@ function withoutChanges(data: Json): Json {
  * A return that a frame can take (I8): in one that is too large long texts are cut, and say so; every row of a state run stays,
  * and so do the verdict and the exit code. What is too large even then becomes one sentence.
  */
-export function boundedReturn(entry: JobReturn): JobReturn {
+export function boundedReturn(given: JobReturn): JobReturn {
+  const entry = jsonItems(given.data) === undefined ? { ...given, data: acceptable(given.data) } : given;
   if (fits(entry.data)) return entry;
   const isStates = entry.fun.startsWith("state.");
   for (const limit of TEXT_CHARACTERS) {

@@ -4,6 +4,7 @@ import type { Host } from "../core/host.ts";
 import { assertMinionId, SLS_NAME } from "../core/ids.ts";
 import { parseFingerprint } from "../core/identity.ts";
 import { isJsonObject, type Json } from "../core/json.ts";
+import { jsonObjectSchema } from "../core/json-schema.ts";
 import { z } from "../core/schema.ts";
 import { configErrorAt, quoteLine } from "../sls/located-error.ts";
 import { didYouMean } from "../sls/nearest.ts";
@@ -45,7 +46,7 @@ export const minionFileSchema = z.strictObject({
     .enum(["trace", "debug", "info", "warn", "error"])
     .default("info")
     .describe("Least level that is logged."),
-  grains: z.record(z.string(), z.json()).default({}).describe("Grains of this host, over those found."),
+  grains: jsonObjectSchema.default({}).describe("Grains of this host, over those found."),
 });
 
 /** A minion's configuration, checked, defaults filled in. */

@@ -1,9 +1,9 @@
 import { fingerprint, unpackPublicIdentity } from "../identity.ts";
-import { isJsonObject, type Json } from "../json.ts";
+import { jsonObjectSchema } from "../json-schema.ts";
+import { isJsonObject } from "../json.ts";
 import { z } from "../schema.ts";
 import { type AuditRecord, type ChainHead, type Checkpoint, EMPTY_CHAIN, isSigned, recordFault } from "./chain.ts";
 
-const json: z.ZodType<Json> = z.json();
 const hex = (bytes: number) => z.string().regex(new RegExp(`^[0-9a-f]{${bytes * 2}}$`, "u"));
 /** A checkpoint as it is kept and sent. */
 export const checkpointSchema = z.strictObject({
@@ -23,7 +23,7 @@ export const auditRecordSchema = z.strictObject({
   actor: z.string(),
   subject: z.string(),
   from: z.string(),
-  data: z.record(z.string(), json),
+  data: jsonObjectSchema,
 });
 
 /** A line of an export: what it is of, a record, a checkpoint, or the end. */

@@ -1,6 +1,6 @@
 import type { Clock } from "../../core/clock.ts";
 import type { LayerStatus, VolumeStatus } from "../../core/volume-status.ts";
-import type { VolumeProblem, VolumeReport } from "../../core/volume-report.ts";
+import { boundedReport, type VolumeProblem, type VolumeReport } from "../../core/volume-report.ts";
 import { volumePlaces } from "../../states/volume/places.ts";
 import { keyPathOf, type VolumeSpec } from "../../states/volume/spec.ts";
 import { readCheckNote } from "./check-note.ts";
@@ -52,7 +52,7 @@ export async function inspectVolume(context: StatusContext): Promise<VolumeStatu
     disk: { serial: base.serial, bytes: base.bytes, pvUuids: [...lvm.pvUuids] },
     problems: withoutDoubles([...problems, ...(isSame ? note.problems : [])]).slice(0, MAX_PROBLEMS),
   };
-  return { layers, report };
+  return { layers, report: boundedReport(report) };
 }
 
 /** The facts of a volume's LUKS device and where it is; undefined for one that has none, or none that reads. */

@@ -1,4 +1,4 @@
-import { isJsonObject, type Json } from "../../core/json.ts";
+import { isJsonObject, type Json, readJson } from "../../core/json.ts";
 
 /** What a stateful command says about itself in its last line of output. */
 export interface Stated {
@@ -16,12 +16,9 @@ function keyValues(line: string): Readonly<Record<string, string>> | undefined {
 }
 
 function parseLine(line: string): Readonly<Record<string, Json>> | undefined {
-  try {
-    const value = JSON.parse(line) as unknown;
-    return isJsonObject(value) ? value : undefined;
-  } catch {
-    return keyValues(line);
-  }
+  const value = readJson(line);
+  if (value === undefined) return keyValues(line);
+  return isJsonObject(value) ? value : undefined;
 }
 
 /**

@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { z } from "zod";
-import { jsonItems } from "../../../src/core/json.ts";
+import { jsonItems, MAX_JSON_DEPTH, readJson } from "../../../src/core/json.ts";
 import { jsonObjectSchema, jsonSchema } from "../../../src/core/json-schema.ts";
 
 test("a value is JSON exactly when the schema library says so, but for prototypes as keys", () => {
@@ -39,7 +39,17 @@ test("a list of 150,000 byte strings is one fault, and deep nesting takes no sta
   expect(found.error?.issues).toHaveLength(1);
   let deep: unknown = [];
   for (let i = 0; i < 100_000; i += 1) deep = [deep];
-  expect(jsonItems(deep)).toBe(100_001);
+  expect(jsonItems(deep)).toBeUndefined();
+});
+
+test("what is nested deeper than a message may be is no JSON of ours, from whatever text", () => {
+  const nested = (depth: number) => `${"[".repeat(depth)}1${"]".repeat(depth)}`;
+  expect(jsonItems(JSON.parse(nested(MAX_JSON_DEPTH)))).toBe(MAX_JSON_DEPTH + 1);
+  expect(jsonItems(JSON.parse(nested(MAX_JSON_DEPTH + 1)))).toBeUndefined();
+  expect(readJson(nested(1))).toEqual([1]);
+  for (const text of [nested(MAX_JSON_DEPTH + 1), nested(500_000), '{"__proto__":1}', "{", ""]) {
+    expect(readJson(text)).toBeUndefined();
+  }
 });
 
 test("no object with a prototype as a key is JSON", () => {

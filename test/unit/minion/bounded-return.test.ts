@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { Json, JsonObject } from "../../../src/core/json.ts";
+import { decodeMsgpack, encodeMsgpack } from "../../../src/wire/msgpack.ts";
 import { boundedReturn } from "../../../src/minion/bounded-return.ts";
 
 const MIB = 1024 * 1024;
@@ -57,4 +58,17 @@ test("I8: a return of more items than a message may have keeps its rows, or says
     "cmd_|-b_|-b_|-run": { result: true },
   });
   expect(boundedReturn(entryOf(many, "test.echo")).data).toMatch(/^the return has 300001 items/u);
+});
+
+test("I8: what no master takes is left out of a return, which says so, in place of being refused for ever", () => {
+  let deep: Json = "bottom";
+  for (let depth = 0; depth < 20_000; depth += 1) deep = depth % 2 === 0 ? [deep] : { deep };
+  const row0 = row(true, { changes: { deep, good: 1, ...(JSON.parse('{"__proto__":{"evil":1}}') as JsonObject) } });
+  const { data } = boundedReturn(entryOf({ "cmd_|-a_|-a_|-run": row0, "cmd_|-b_|-b_|-run": row(false, {}) }));
+  const text = JSON.stringify(data);
+  expect(text).toContain('"[shortened: nested too deep]"');
+  expect(text).not.toContain("evil");
+  expect(data).toMatchObject({ "cmd_|-a_|-a_|-run": { changes: { good: 1 } }, "cmd_|-b_|-b_|-run": row(false, {}) });
+  const frame = encodeMsgpack([1, "return", entryOf(data)]);
+  expect(decodeMsgpack(frame)).toMatchObject([1, "return", { success: false, retcode: 2 }]);
 });
