@@ -1,5 +1,6 @@
 import { sha256 } from "./crypto/hash.ts";
 import { parseAgeText } from "./age-file.ts";
+import { ProtocolError } from "./errors.ts";
 
 /** A name for a set of recipients, whatever their order: 16 hex digits. */
 export function recipientSetId(recipients: readonly string[]): string {
@@ -13,4 +14,15 @@ export function recipientSetId(recipients: readonly string[]): string {
  */
 export function countRecipients(armored: string): number {
   return parseAgeText(armored).stanzas.length;
+}
+
+/** Whether text is an age file. Where ciphertext belongs, people also put plain text by mistake. */
+export function isAgeText(text: string): boolean {
+  try {
+    parseAgeText(text);
+    return true;
+  } catch (error) {
+    if (error instanceof ProtocolError) return false;
+    throw error;
+  }
 }

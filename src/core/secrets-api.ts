@@ -120,6 +120,7 @@ export interface LintFinding {
     | "broken-pillar"
     | "host-without-pillar"
     | "missing-recipient"
+    | "not-encrypted"
     | "not-understood"
     | "older-identity"
     | "plain-key-material"

@@ -125,6 +125,7 @@ export async function startMaster({
       audit,
       ...(passphrase === undefined ? {} : { passphrase }),
       uses: async (id, grains, compiled) => secretUses(roots, id, grains, compiled),
+      warn: (line) => log.warn(line),
       // a host that was never here has no grains to render with: the editor then only warns
       validate: async (id, grains, { pillar: compiled }) => compileForMinion(roots, { id, grains, pillar: compiled }),
     });

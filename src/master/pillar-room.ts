@@ -19,6 +19,7 @@ import { createPillarEditor } from "./pillar-edit.ts";
 import type { SecretVersions } from "./secret-versions.ts";
 import { openSecrets } from "./secrets.ts";
 import type { SealedHeaders } from "./secrets/rekey.ts";
+import { sealStrays } from "./secrets/seal-strays.ts";
 import { otherGrains } from "./secrets/other-grains.ts";
 import { addSecretRoutes, noteRecipients } from "./secrets/routes.ts";
 import type { SecretUses } from "./secrets/uses.ts";
@@ -82,14 +83,18 @@ export interface PillarRoomOptions {
   readonly uses: (id: string, grains: JsonObject, pillar: CompiledPillar) => Promise<SecretUses>;
   /** What a host's states say to a pillar that is about to be saved, one line a mistake. */
   readonly validate: (id: string, grains: JsonObject, pillar: CompiledPillar) => Promise<readonly string[]>;
+  /** Told what an operator should know of the secrets; never a value. */
+  readonly warn?: (line: string) => void;
 }
+
+const PLAIN_TEXT_WAS_KEPT = "backups of before still have it as it was, so replace it where it is in use";
 
 /**
  * Opens pillar roots and secrets; makes the master's age identity at first start. Throws ConfigError for a recipient or
  * identity that cannot be used.
  */
 export async function openPillarRoom(options: PillarRoomOptions): Promise<PillarRoom> {
-  const { config, store, clock, audit, validate, uses } = options;
+  const { config, store, clock, audit, validate, uses, warn = () => {} } = options;
   const recoveryRecipients = config.recovery_recipients.map(assertAgeRecipient);
   const identityFile = join(config.state_dir, AGE_IDENTITY_FILE);
   const identity = new IdentityRing(await loadAgeIdentity(identityFile, store, clock, options.passphrase));
@@ -97,6 +102,8 @@ export async function openPillarRoom(options: PillarRoomOptions): Promise<Pillar
   const secrets = openSecrets({ store, identity, recoveryRecipients, clock });
   const lane = new Lane();
   await noteRecipients(store, clock, secrets.versions.recipients);
+  const strays = await sealStrays({ store, versions: secrets.versions, clock });
+  for (const stray of strays) warn(`${stray} was plain text in the store and is encrypted now: ${PLAIN_TEXT_WAS_KEPT}`);
   return {
     versions: secrets.versions,
     compile: async (id, grains) => tree.compile(id, grains),

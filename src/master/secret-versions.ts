@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { encryptAge } from "../core/age.ts";
-import { recipientSetId } from "../core/age-recipients.ts";
+import { isAgeText, recipientSetId } from "../core/age-recipients.ts";
 import type { AgeIdentity } from "../core/age-identity.ts";
 import { equalBytes } from "../core/crypto/hash.ts";
 import type { Clock } from "../core/clock.ts";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { AuthError, HostError, LatchkeyError } from "../core/errors.ts";
+import { AuthError, ConfigError, HostError, LatchkeyError } from "../core/errors.ts";
 import type { LeasePurpose } from "../core/lease-purpose.ts";
 import { Secret } from "../core/secret.ts";
 import type { SecretNode } from "../pillar/secret-node.ts";
@@ -153,8 +153,11 @@ export class SecretVersions {
     return stored;
   }
 
-  /** Keeps ciphertext that leaves the pillar, without opening it. */
+  /** Keeps ciphertext that leaves the pillar, without opening it. Throws ConfigError `not-encrypted` for anything else. */
   async keepSealed(minionId: string, path: string, armored: string): Promise<SecretVersion> {
+    if (!isAgeText(armored)) {
+      throw new ConfigError("not-encrypted", `cannot keep the old value of "${path}": it is no age ciphertext`);
+    }
     for (;;) {
       const versions = await this.list(minionId, path);
       const known = versions.find((version) => version.armored === armored);

@@ -1,4 +1,4 @@
-import { countRecipients, recipientSetId } from "../../core/age-recipients.ts";
+import { countRecipients, isAgeText, recipientSetId } from "../../core/age-recipients.ts";
 import { ConfigError, errorMessage, ProtocolError } from "../../core/errors.ts";
 import type { LintFinding, LintReport } from "../../core/secrets-api.ts";
 import { type CompiledPillar, hostFilePath } from "../../pillar/compile.ts";
@@ -159,6 +159,11 @@ async function lintStore(options: LintOptions): Promise<readonly LintFinding[]> 
   const wanted = new Set(versions.recipients).size;
   const findings: LintFinding[] = [];
   for await (const { id, path, version } of versions.all()) {
+    if (!isAgeText(version.armored)) {
+      const message = `version ${version.version} of "${path}" in the store is no age ciphertext, so it is damaged or plain text: restart the master, which encrypts plain text, and look at its log`;
+      findings.push({ kind: "not-encrypted", ...NOWHERE, id, message });
+      continue;
+    }
     const right = version.recipients === "" ? countRecipients(version.armored) === wanted : version.recipients === set;
     if (right) continue;
     const message = `version ${version.version} of "${path}" in the store is not encrypted to the recipients of now: ${REKEY}`;

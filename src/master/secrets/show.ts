@@ -1,6 +1,6 @@
 import { AuthError, ConfigError } from "../../core/errors.ts";
 import type { SecretHistory, SecretShow, SecretShown } from "../../core/secrets-api.ts";
-import { countRecipients } from "../../core/age-recipients.ts";
+import { countRecipients, isAgeText } from "../../core/age-recipients.ts";
 import type { CompiledPillar } from "../../pillar/compile.ts";
 import { currentOf } from "../secret-version.ts";
 import type { Secrets } from "../secrets.ts";
@@ -78,7 +78,8 @@ export async function secretHistory(
       version,
       origin,
       createdAt,
-      recipients: countRecipients(armored),
+      // 0: damaged; the rest of the history is there all the same
+      recipients: isAgeText(armored) ? countRecipients(armored) : 0,
       current: version === current,
     })),
   };

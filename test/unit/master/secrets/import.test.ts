@@ -93,6 +93,25 @@ test("ciphertext for recipients of before is refused, though it has the right nu
   await expect(setSecret(desk(), "web1", change)).rejects.toThrow("not encrypted to all 1 recipients");
 });
 
+test("plain text behind !secret is kept encrypted when it is replaced, and said; no form of it is stored", async () => {
+  writeFileSync(file, "password: !secret left-in-plain\n");
+  const { warnings } = await setSecret(desk(), "web1", { path: "password", armored: await seal("hunter2") });
+  expect(warnings).toEqual([
+    expect.stringMatching(/^"password" stood there in plain text: it is kept encrypted, as version 1/u),
+  ]);
+  expect(await lease("open")).toEqual(["hunter2", false]);
+  const versions = await secrets.history("web1", "password");
+  using old = secrets.open(versions[0]?.armored ?? "");
+  expect(old.expose().toString()).toBe("left-in-plain");
+  const stored = (await store.list("")).map(({ value }) => Buffer.from(value).toString("latin1")).join("\n");
+  expect(stored).not.toContain("left-in-plain");
+});
+
+test("ciphertext that leaves the pillar is kept; anything else is refused", async () => {
+  await expect(secrets.versions.keepSealed("web1", "password", "left-in-plain")).rejects.toThrow("no age ciphertext");
+  expect(await secrets.history("web1", "password")).toEqual([]);
+});
+
 test("an old import does not come back: the value imported last is the one that is leased", async () => {
   for (const value of ["one", "two", "one"]) {
     await setSecret(desk(), "web1", { path: "password", armored: await seal(value) });
