@@ -1,7 +1,7 @@
-import { entriesOf, fieldsOf, type LuksLayout } from "./luks-layout.ts";
-import { readLuksNumber } from "./luks-number.ts";
+import { entriesOf, fieldsOf, type LuksLayout, numberIn } from "./luks-layout.ts";
+import { asOldLayout, isOldLayout } from "./luks-layout-old.ts";
 
-/** A field of a header that is not as it is on record; "" for one that is not there. */
+/** A field of a header that is not as it is on record: what stands there as JSON, "" for one that is not there. */
 export interface LayoutDifference {
   readonly field: string;
   readonly from: string;
@@ -41,8 +41,6 @@ function differences(known: LuksLayout, found: LuksLayout, prefix = ""): LayoutD
   });
 }
 
-const numberOf = (text: string): number => readLuksNumber(text) ?? Number.NaN;
-
 /** Values of one field over all entries of a section. */
 const valuesOf = (layout: LuksLayout, section: string, field: string): readonly string[] =>
   entriesOf(layout, section).map((entry) => layout.get(`${section}.${entry}.${field}`) ?? "");
@@ -53,7 +51,7 @@ const valuesOf = (layout: LuksLayout, section: string, field: string): readonly 
  */
 function compareReencrypted(known: LuksLayout, found: LuksLayout): readonly LayoutDifference[] {
   const named: LayoutDifference[] = [];
-  const starts = valuesOf(known, "segments", "offset").map(numberOf);
+  const start = Math.min(...entriesOf(known, "segments").map((entry) => numberIn(known, `segments.${entry}.offset`)));
   for (const [field, to] of found) {
     if (!REENCRYPTED.test(field)) continue;
     const [section = "", entry = "", ...rest] = field.split(".");
@@ -61,8 +59,8 @@ function compareReencrypted(known: LuksLayout, found: LuksLayout): readonly Layo
     const name = rest.join(".");
     if (section === "digests" && ["salt", "digest", "iterations", "segments"].includes(name)) continue;
     if (SPLIT.test(field)) {
-      const isBelow = name === "offset" && !(numberOf(to) >= Math.min(...starts));
-      if (isBelow) named.push({ field, from: String(Math.min(...starts)), to });
+      const isBelow = name === "offset" && !(numberIn(found, field) >= start);
+      if (isBelow) named.push({ field, from: JSON.stringify(String(start)), to });
       continue;
     }
     const allowed = valuesOf(known, section, name);
@@ -80,13 +78,14 @@ function compareReencrypted(known: LuksLayout, found: LuksLayout): readonly Layo
 
 /**
  * Where a header differs from the one on record, field by field: every field but those of keyslots that are new or gone. Empty
- * when it is the header that is known.
+ * when it is the header that is known. One that was kept before values had types is compared without them.
  */
 export function compareLayouts(
   known: LuksLayout,
-  found: LuksLayout,
+  now: LuksLayout,
   { reencrypting }: CompareOptions,
 ): readonly LayoutDifference[] {
+  const found = isOldLayout(known) && !isOldLayout(now) ? asOldLayout(now) : now;
   const rest = (layout: LuksLayout) =>
     new Map([...layout].filter(([field]) => !KEYSLOT.test(field) && !(reencrypting && REENCRYPTED.test(field))));
   return [
@@ -96,7 +95,7 @@ export function compareLayouts(
   ];
 }
 
-const said = (value: string) => (value === "" ? "nothing" : `"${value.slice(0, 80)}"`);
+const said = (value: string) => (value === "" ? "nothing" : value.slice(0, 80));
 
 /** Differences in one line, for a message: `segments.0.encryption is "cipher_null-ecb", on record "aes-xts-plain64"`. */
 export function describeDifferences(all: readonly LayoutDifference[]): string {

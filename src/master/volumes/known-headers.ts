@@ -2,7 +2,8 @@ import { sha256 } from "../../core/crypto/hash.ts";
 import type { Clock } from "../../core/clock.ts";
 import { KeyedLanes } from "../../core/keyed-lanes.ts";
 import type { Logger } from "../../core/log.ts";
-import { layoutFacts, parseLayout, saysReencrypting } from "../../core/luks-layout.ts";
+import { layoutFacts, parseLayout, saysReencrypting, textIn } from "../../core/luks-layout.ts";
+import { isOldLayout } from "../../core/luks-layout-old.ts";
 import { compareLayouts, describeDifferences } from "../../core/luks-layout-compare.ts";
 import { describeFaults, findLayoutFaults } from "../../core/luks-layout-rules.ts";
 import { rememberedTexts } from "../../core/remembered.ts";
@@ -107,8 +108,11 @@ export class KnownHeaders {
     const differences = differencesOf(entry, layout);
     if (differences !== "")
       return refused("header-differs", `its LUKS header is not as it is on record: ${differences}`);
-    const begins = reencrypts && !entry.reencrypting && { ...entry, luksUuid, reencrypting: true };
-    return { ...fits(true), ...this.#noting(id, path, begins) };
+    const begins = reencrypts && !entry.reencrypting;
+    // what an older version kept has no types: it is kept anew, but for what a re-encryption is in the middle of
+    const isKeptAnew = isOldLayout(parseLayout(entry.layout) ?? new Map()) && !entry.reencrypting;
+    const next = { ...entry, luksUuid, ...(isKeptAnew && { layout }), ...(begins && { reencrypting: true }) };
+    return { ...fits(true), ...this.#noting(id, path, (begins || isKeptAnew) && next) };
   }
 
   #noting(id: string, path: string, entry: Omit<Entry, "at"> | false): { note?: () => Promise<void> } {
@@ -187,7 +191,7 @@ export class KnownHeaders {
     if (known.headers.some(({ state }) => state === "known") || known.afresh) return known;
     const layout = await this.#options.escrowed(id, path);
     if (layout === undefined) return known;
-    const luksUuid = parseLayout(layout)?.get("uuid") ?? "";
+    const luksUuid = textIn(parseLayout(layout) ?? new Map(), "uuid") ?? "";
     await this.kept(id, path, layout, luksUuid);
     const others = known.headers.filter((one) => one.luksUuid !== luksUuid);
     return { ...known, headers: [...others, entryOf({ luksUuid, layout, state: "known", reencrypting: false }, 0)] };
@@ -232,7 +236,7 @@ function judgeLayout(
   const layout = parseLayout(text);
   if (layout === undefined) return undefined;
   const faults = findLayoutFaults(layout);
-  return { uuid: layout.get("uuid"), fault: faults.length === 0 ? undefined : describeFaults(faults) };
+  return { uuid: textIn(layout, "uuid"), fault: faults.length === 0 ? undefined : describeFaults(faults) };
 }
 
 /** Why it cannot be the header of this UUID. */

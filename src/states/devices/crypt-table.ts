@@ -1,6 +1,14 @@
 import { HostError } from "../../core/errors.ts";
 import { isSafeCipher } from "../../core/luks-cipher.ts";
-import { entriesOf, fieldsOf, layoutOf, saysReencrypting } from "../../core/luks-layout.ts";
+import {
+  entriesOf,
+  fieldsOf,
+  integerIn,
+  layoutOf,
+  numberIn,
+  saysReencrypting,
+  textIn,
+} from "../../core/luks-layout.ts";
 import { readLuksNumber } from "../../core/luks-number.ts";
 import type { ApplyContext } from "../state.ts";
 import { type BlockDevice, findMapping, isOnDevice, readHolders } from "./block-device.ts";
@@ -62,23 +70,24 @@ export function findTableFaults(
   if (!isSplit && table.length !== segments.length) faults.push(`it has ${table.length} parts`);
   for (const [index, line] of table.entries()) {
     const own =
-      segments.find((one) => readLuksNumber(one.get("offset")) === line.offset * 512) ??
+      segments.find((one) => numberIn(one, "offset") === line.offset * 512) ??
       (isSplit ? segments[0] : segments[index]);
     const says = (what: string, is: number | string, wanted: number | string) => {
       if (String(is) !== String(wanted)) faults.push(`its ${what} is "${is}", the header says "${wanted}"`);
     };
+    const textOf = (field: string) => textIn(own ?? new Map(), field) ?? "";
     const hasIntegrity = own?.has("integrity.type") === true;
     // with integrity the kernel names both at once: capi:authenc(hmac(sha256),xts(aes))-random
     if (!isSafeCipher(line.cipher)) faults.push(`its cipher is "${line.cipher}"`);
-    else if (!hasIntegrity) says("cipher", plainName(line.cipher), plainName(own?.get("encryption") ?? ""));
-    says("sector size", line.sectorSize, own?.get("sector_size") ?? "");
+    else if (!hasIntegrity) says("cipher", plainName(line.cipher), plainName(textOf("encryption")));
+    says("sector size", line.sectorSize, integerIn(own ?? new Map(), "sector_size"));
     if (hasIntegrity !== (line.integrity !== "")) faults.push(`its integrity is "${line.integrity}"`);
     // what integrity needs lies between the mapping and its device, and moves the data
     if (hasIntegrity || isSplit) continue;
     says("device", line.device, device.number);
-    says("offset", line.offset * 512, own?.get("offset") ?? "");
-    says("IV offset", line.ivOffset, own?.get("iv_tweak") ?? "");
-    const size = own?.get("size") ?? "";
+    says("offset", line.offset * 512, textOf("offset"));
+    says("IV offset", line.ivOffset, textOf("iv_tweak"));
+    const size = textOf("size");
     says("size", line.length * 512, size === "dynamic" ? device.bytes - line.offset * 512 : size);
   }
   return faults;

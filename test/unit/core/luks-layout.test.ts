@@ -1,10 +1,11 @@
 import { assert, dictionary, jsonValue, property, string, stringMatching } from "fast-check";
 import { describe, expect, test } from "vitest";
 import { isSafeCipher } from "../../../src/core/luks-cipher.ts";
-import type { JsonObject } from "../../../src/core/json.ts";
+import type { Json, JsonObject } from "../../../src/core/json.ts";
 import { compareLayouts, describeDifferences } from "../../../src/core/luks-layout-compare.ts";
 import { findLayoutFaults } from "../../../src/core/luks-layout-rules.ts";
 import { formatLayout, layoutFacts, layoutOf, type LuksLayout, parseLayout } from "../../../src/core/luks-layout.ts";
+import { asOldLayout } from "../../../src/core/luks-layout-old.ts";
 import { luksMetadata, parts, reencryptedMetadata, setAt } from "../../fakes/luks-metadata.ts";
 
 const { keyslot, crypt, digest } = parts;
@@ -40,7 +41,7 @@ const CHANGES: readonly (readonly [place: string, value: unknown, named: string,
   ["segments.0.flags", ["backup-previous"], "segments.0.flags", false],
   ["segments.0.integrity", { type: "hmac(sha256)" }, "segments.0.integrity.type", false],
   ["segments.0.integrity", { type: "crc32c" }, "segments.0.integrity.type", true],
-  ["segments.0.something", { deep: 1 }, "segments.0.something.deep", false],
+  ["segments.0.something", { deep: 1 }, "segments.0.something.deep", true],
   ["segments.1", crypt({ type: "linear" }), "segments.1.type", true],
   ["segments", {}, "segments.0.type", true],
   ["digests.0.type", "none", "digests.0.type", true],
@@ -70,7 +71,30 @@ const CHANGES: readonly (readonly [place: string, value: unknown, named: string,
   ["keyslots.0.kdf.iterations", 4_000_000_000, "keyslots.0.kdf.iterations", true],
   ["keyslots.0.kdf.hash", "sha512", "keyslots.0.kdf.hash", false],
   ["keyslots.0.kdf", { type: "argon2id", time: 4, memory: 1e9, cpus: 4, salt: "slot0" }, "keyslots.0.kdf.memory", true],
-  ["something", { new: true }, "other.something.new", false],
+  ["something", { new: true }, "other.something.new", true],
+  // the right words, of another type or under another name
+  ["segments.0.sector_size", "4096", "segments.0.sector_size", true],
+  ["segments.0.offset", 2_097_152, "segments.0.offset", true],
+  ["segments.0.iv_tweak", 0, "segments.0.iv_tweak", true],
+  ["segments.0.encryption", ["aes-xts-plain64"], "segments.0.encryption", true],
+  ["segments.0.integrity", {}, "segments.0.integrity", true],
+  ["segments.0.flags", ["something-new"], "segments.0.flags", true],
+  ["segments.1", {}, "segments.1", true],
+  ["segments.01", crypt(), "segments.01.type", true],
+  ["segments.a\0", crypt(), "segments.a%0;.type", true],
+  ["segments", "0", "segments", true],
+  ["digests.0.segments", "0", "digests.0.segments", true],
+  ["digests.0.segments", [0], "digests.0.segments", true],
+  ["digests.0.salt", ["digest0"], "digests.0.salt", true],
+  ["digests.0.iterations", "1000", "digests.0.iterations", true],
+  ["keyslots.0.kdf.iterations", "1000", "keyslots.0.kdf.iterations", true],
+  ["keyslots.0.key_size", true, "keyslots.0.key_size", true],
+  ["config.keyslots_size", 1_048_576, "config.keyslots_size", true],
+  ["config.flags", ["something-new"], "config.flags", true],
+  ["config.flags", "allow-discards", "config.flags", true],
+  ["config.requirements", { mandatory: "online-reencrypt-v2" }, "config.requirements.mandatory", true],
+  ["config.requirements", { mandatory: ["online-reencrypt-v2", 1] }, "config.requirements.mandatory", true],
+  ["config.something", "new", "config.something", true],
 ];
 
 test.each(CHANGES)("%s = %j is named as %s, a fault by itself: %s", (place, value, named, isFault) => {
@@ -85,6 +109,57 @@ test("the table has every field that a header of ours says", () => {
     (field) => !places.some((place) => field === place || field.startsWith(`${place}.`)),
   );
   expect(missing.toSorted()).toEqual(["keyslots.0.af.type", "keyslots.0.area.type", "uuid", "version"]);
+});
+
+test("values of two types, and names that are written alike, are two", () => {
+  const pairs: readonly (readonly [Json, Json])[] = [
+    ["4096", 4096],
+    ["true", true],
+    ["null", null],
+    ["0", ["0"]],
+    ["0", [0]],
+    [["0"], [0]],
+    [["a,b"], ["a", "b"]],
+    [["a", "b"], "a,b"],
+    [{}, "{}"],
+    [{ "": 1 }, { "%;": 1 }],
+    [{ "\0": 1 }, { "%0;": 1 }],
+    [{ "\0": 1 }, { "%0": 1 }],
+    [{ "\x000": 1 }, { "%00": 1 }],
+    [{ "a.b": 1 }, { a: { b: 1 } }],
+    [{ [`${"x".repeat(64)}a`]: 1 }, { [`${"x".repeat(64)}b`]: 1 }],
+    [{ "\ud800": 1 }, { "\ud801": 1 }],
+    [{ [`${"x".repeat(80)}\ud800`]: 1 }, { [`${"x".repeat(80)}\ud801`]: 1 }],
+  ];
+  for (const [one, two] of pairs) {
+    for (const section of ["segments", "config", "new", "digests"]) {
+      const [a, b] = [of({ [section]: { "0": one } }), of({ [section]: { "0": two } })];
+      expect([one, two, formatLayout(a) === formatLayout(b)]).toEqual([one, two, false]);
+    }
+  }
+  const salt = (value: Json) => formatLayout(of({ digests: { "0": { salt: value } } }));
+  expect(salt("5")).not.toBe(salt(5));
+  expect(salt("a,b")).not.toBe(salt(["a", "b"]));
+});
+
+test("a list is a set: its order says nothing", () => {
+  expect(of({ config: { flags: ["b", "a"] } })).toEqual(of({ config: { flags: ["a", "b"] } }));
+});
+
+test("what an older version kept, all values as texts, is compared with what a header says now", () => {
+  const old = (layout: LuksLayout) => asOldLayout(layout);
+  const known = old(of(header()));
+  expect(formatLayout(known)).toContain('segments.0.sector_size "4096"');
+  expect(parseLayout(formatLayout(known))).toEqual(known);
+  expect(fieldsThatDiffer(known, of(header()))).toEqual([]);
+  expect(fieldsThatDiffer(known, of(reencrypted()), true)).toEqual([]);
+  expect(fieldsThatDiffer(old(of(reencrypted())), of(reencrypted()))).toEqual([]);
+  expect(fieldsThatDiffer(known, changed("segments.0.encryption", "cipher_null-ecb"))).toEqual([
+    "segments.0.encryption",
+  ]);
+  // what is sent now has types, or is refused by itself
+  expect(findLayoutFaults(known).map(({ field }) => field)).toEqual(["version"]);
+  expect(fieldsThatDiffer(of(header()), known)).not.toEqual([]);
 });
 
 test("from and to are said, and a long list ends", () => {
@@ -168,7 +243,7 @@ test("a layout reads back as it was written, and nothing else reads", () => {
   const place = stringMatching(/^[a-z%]{1,8}(?:\.[a-z0-9]{1,4}){0,3}$/u);
   assert(
     property(dictionary(place, string()), (fields) => {
-      const layout = new Map(Object.entries(fields));
+      const layout = new Map(Object.entries(fields).map(([field, value]) => [field, JSON.stringify(value)]));
       expect(parseLayout(formatLayout(layout))).toEqual(layout);
     }),
   );

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import type { JsonObject } from "../../../../src/core/json.ts";
-import { layoutFacts } from "../../../../src/core/luks-layout.ts";
+import { formatLayout, layoutFacts, parseLayout } from "../../../../src/core/luks-layout.ts";
 import type { LeasePurpose } from "../../../../src/core/lease-purpose.ts";
+import { asOldLayout } from "../../../../src/core/luks-layout-old.ts";
 import { leaseRecordSchema } from "../../../../src/master/leases/lease-record.ts";
 import { MemoryStore } from "../../../../src/master/store/memory.ts";
 import { KnownHeaders } from "../../../../src/master/volumes/known-headers.ts";
@@ -174,6 +175,20 @@ test("what is in escrow is the measure where nothing else is known, and is on re
   expect(await look(good)).toMatchObject({ kind: "fits", known: true });
   const again = await room({ store });
   expect(await again.look(serpent)).toMatchObject({ code: "header-differs" });
+});
+
+test("a header that an older version has on record, without types, shuts nobody out and is kept anew with them", async () => {
+  const layout = formatLayout(asOldLayout(parseLayout(good.layout) ?? new Map()));
+  const { known, look, lease } = await room();
+  await known.kept("web1", PATH, layout, UUID);
+  expect(await look(serpent)).toMatchObject({ code: "header-differs" });
+  // one that is sent like that is refused, whatever is on record
+  expect(await look({ ...serpent, layout: layout.replace("aes-xts", "serpent-xts") })).toMatchObject({
+    code: "header-unsafe",
+  });
+  expect(await lease(good)).toBe(true);
+  expect((await known.tell("web1", { path: PATH, luksUuid: UUID })).layout).toBe(good.layout);
+  expect(await lease(good)).toBe(true);
 });
 
 test("a removed volume, and a header that an operator accepts, begin afresh: also what is in escrow counts no more", async () => {
