@@ -55,7 +55,8 @@ async function readAttribute(host: Host, path: string): Promise<string | undefin
   return (await host.readFile(path))?.toString("utf8").trim();
 }
 
-async function readMapping(host: Host, directory: string): Promise<DeviceMapping | undefined> {
+/** The device-mapper device in a directory of /sys; undefined when it is none. */
+export async function readMapping(host: Host, directory: string): Promise<DeviceMapping | undefined> {
   const name = await readAttribute(host, `${directory}/dm/name`);
   if (name === undefined) return undefined;
   return { name, uuid: (await readAttribute(host, `${directory}/dm/uuid`)) ?? "" };
@@ -161,8 +162,8 @@ export async function findMapping(
   return undefined;
 }
 
-/** What cryptsetup puts between a mapping and its device while it re-encrypts. */
-const OWN_PIECE = /^CRYPT-(?:SUBDEV|TEMP)-/u;
+/** What cryptsetup puts between a mapping and its device while it re-encrypts, and for integrity. */
+export const OWN_PIECE = /^CRYPT-(?:SUBDEV|TEMP)-/u;
 const MAX_PIECES = 4;
 
 /** Whether a device-mapper device lies on this device, with nothing between but cryptsetup's own pieces. */

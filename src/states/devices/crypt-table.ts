@@ -1,119 +1,80 @@
-import { HostError } from "../../core/errors.ts";
-import { isSafeCipher } from "../../core/luks-cipher.ts";
-import {
-  entriesOf,
-  fieldsOf,
-  integerIn,
-  layoutOf,
-  numberIn,
-  saysReencrypting,
-  textIn,
-} from "../../core/luks-layout.ts";
 import { readLuksNumber } from "../../core/luks-number.ts";
-import type { ApplyContext } from "../state.ts";
-import { type BlockDevice, findMapping, isOnDevice, readHolders } from "./block-device.ts";
-import type { LuksHeader } from "./luks-header.ts";
 
 /** One line of a crypt mapping as the kernel has it (dm-crypt, kernel documentation). Units of 512 bytes. */
 export interface CryptLine {
   readonly length: number;
   readonly cipher: string;
-  readonly ivOffset: string;
+  /** 0 for one without a key. */
+  readonly keyBytes: number;
+  readonly ivOffset: number;
   /** `major:minor`. */
   readonly device: string;
   readonly offset: number;
-  readonly sectorSize: number;
-  /** Such as `28:aead`; "" for none. */
-  readonly integrity: string;
+  /** As they stand there, such as `allow_discards` and `sector_size:4096`. */
+  readonly options: readonly string[];
 }
 
-/**
- * The lines of `dmsetup table`, which leaves keys out; undefined when one of them is no crypt target, or does not read.
- * `<start> <length> crypt <cipher> <key> <iv_offset> <device> <offset> [<number of options> <option>…]`
- */
-export function parseCryptTable(text: string): readonly CryptLine[] | undefined {
-  const lines = text.split("\n").filter((line) => line !== "");
-  const read = lines.map((line): CryptLine | undefined => {
-    const [, length = "", target, cipher = "", , ivOffset = "", device = "", offset = "", , ...options] =
-      line.split(" ");
-    const optionOf = (name: string) => options.find((one) => one.startsWith(`${name}:`))?.slice(name.length + 1);
-    const numbers = [length, ivOffset, offset, optionOf("sector_size") ?? "512"];
-    if (target !== "crypt" || numbers.some((one) => readLuksNumber(one) === undefined)) return undefined;
-    if (!/^\d+:\d+$/u.test(device)) return undefined;
-    return {
-      length: Number(length),
-      cipher,
-      ivOffset,
-      device,
-      offset: Number(offset),
-      sectorSize: Number(optionOf("sector_size") ?? 512),
-      integrity: optionOf("integrity") ?? "",
-    };
-  });
-  return read.length > 0 && read.every((line) => line !== undefined) ? read : undefined;
+/** A part of a mapping that hands its sectors to another device as they are. */
+export interface LinearLine {
+  readonly length: number;
+  /** `major:minor`. */
+  readonly device: string;
 }
 
-/** dm-crypt's own name of a cipher that LUKS writes otherwise. */
-const plainName = (cipher: string): string => cipher.replace(/-plain$/u, "-plain64");
+/** A line of `dmsetup table`; `other` by the name of its target, such as `error` and `zero`. */
+export type TableLine =
+  | { readonly kind: "crypt"; readonly line: CryptLine }
+  | { readonly kind: "linear"; readonly line: LinearLine }
+  | { readonly kind: "other"; readonly target: string };
 
-/** What a mapping has that its header does not say, in words; empty for one that is as the header says. */
-export function findTableFaults(
-  table: readonly CryptLine[] | undefined,
-  header: LuksHeader,
-  device: Pick<BlockDevice, "bytes" | "number">,
-): readonly string[] {
-  if (table === undefined) return ["it is no mapping that encrypts"];
-  const layout = layoutOf(header);
-  const segments = entriesOf(layout, "segments").map((entry) => fieldsOf(layout, "segments", entry));
-  const faults: string[] = [];
-  const isSplit = saysReencrypting(layout);
-  if (!isSplit && table.length !== segments.length) faults.push(`it has ${table.length} parts`);
-  for (const [index, line] of table.entries()) {
-    const own =
-      segments.find((one) => numberIn(one, "offset") === line.offset * 512) ??
-      (isSplit ? segments[0] : segments[index]);
-    const says = (what: string, is: number | string, wanted: number | string) => {
-      if (String(is) !== String(wanted)) faults.push(`its ${what} is "${is}", the header says "${wanted}"`);
-    };
-    const textOf = (field: string) => textIn(own ?? new Map(), field) ?? "";
-    const hasIntegrity = own?.has("integrity.type") === true;
-    // with integrity the kernel names both at once: capi:authenc(hmac(sha256),xts(aes))-random
-    if (!isSafeCipher(line.cipher)) faults.push(`its cipher is "${line.cipher}"`);
-    else if (!hasIntegrity) says("cipher", plainName(line.cipher), plainName(textOf("encryption")));
-    says("sector size", line.sectorSize, integerIn(own ?? new Map(), "sector_size"));
-    if (hasIntegrity !== (line.integrity !== "")) faults.push(`its integrity is "${line.integrity}"`);
-    // what integrity needs lies between the mapping and its device, and moves the data
-    if (hasIntegrity || isSplit) continue;
-    says("device", line.device, device.number);
-    says("offset", line.offset * 512, textOf("offset"));
-    says("IV offset", line.ivOffset, textOf("iv_tweak"));
-    const size = textOf("size");
-    says("size", line.length * 512, size === "dynamic" ? device.bytes - line.offset * 512 : size);
+const DEVICE = /^\d{1,10}:\d{1,10}$/u;
+
+/** dmsetup(8) leaves a key out by writing zeros in its place; of one in the keyring it shows `:<bytes>:<type>:<name>`. */
+function keyBytesOf(key: string): number | undefined {
+  if (key === "-") return 0;
+  const inKeyring = /^:(\d{1,4}):/u.exec(key)?.[1];
+  if (inKeyring !== undefined) return readLuksNumber(inKeyring);
+  return /^(?:[0-9a-f]{2})+$/iu.test(key) ? key.length / 2 : undefined;
+}
+
+/** `<cipher> <key> <iv_offset> <device> <offset> [<number of options> <option>…]` */
+function parseCrypt(length: number, words: readonly string[]): CryptLine | undefined {
+  const [cipher = "", key = "", iv = "", device = "", at = "", count = "0", ...options] = words;
+  const [keyBytes, ivOffset, offset] = [keyBytesOf(key), readLuksNumber(iv), readLuksNumber(at)];
+  if (keyBytes === undefined || ivOffset === undefined || offset === undefined || !DEVICE.test(device))
+    return undefined;
+  if (readLuksNumber(count) !== options.length) return undefined;
+  return { length, cipher, keyBytes, ivOffset, device, offset, options };
+}
+
+function parseLine(text: string): TableLine | undefined {
+  const [, size = "", target = "", ...words] = text.trim().split(" ");
+  const length = readLuksNumber(size);
+  if (length === undefined || target === "") return undefined;
+  if (target === "crypt") {
+    const line = parseCrypt(length, words);
+    return line && { kind: "crypt", line };
   }
-  return faults;
+  const [device = ""] = words;
+  if (target === "linear") return DEVICE.test(device) ? { kind: "linear", line: { length, device } } : undefined;
+  return { kind: "other", target };
 }
 
 /**
- * Whether a mapping that was just opened is what its header says, by the kernel's own table, in which no key is shown: cipher,
- * sector size, offset, size and device. Throws HostError `mapping-differs` otherwise.
+ * The lines of `dmsetup table`, which leaves keys out: `<start> <length> <target> …`; undefined when one of them does not read, and
+ * for a device without a table.
  */
-export async function assertMapping(
-  { host, signal }: Pick<ApplyContext, "host" | "signal">,
-  name: string,
-  device: BlockDevice,
-  header: LuksHeader,
-): Promise<void> {
-  const mapping = await findMapping(host, name);
-  const now =
-    mapping && (await isOnDevice(host, mapping.kernelName, { holders: await readHolders(host, device.kernelName) }));
-  const { stdout } = await host.run(["dmsetup", "table", "--", name], { signal });
-  const faults = [
-    ...(now === true ? [] : [`it does not lie on "${device.path}"`]),
-    ...findTableFaults(parseCryptTable(stdout), header, device),
-  ];
-  if (faults.length === 0) return;
-  throw new HostError("mapping-differs", `cannot use "/dev/mapper/${name}": ${faults.join("; ")}`, {
-    hint: "nothing was read from it or written to it",
-    facts: { name, device: device.path },
-  });
+export function parseTable(text: string): readonly TableLine[] | undefined {
+  const read = text
+    .split("\n")
+    .filter((line) => line !== "")
+    .map(parseLine);
+  const lines = read.filter((line) => line !== undefined);
+  return lines.length > 0 && lines.length === read.length ? lines : undefined;
+}
+
+/** The value of an option such as `sector_size:4096`; "" for one that stands alone, undefined when it is not there. */
+export function optionOf({ options }: CryptLine, name: string): string | undefined {
+  const found = options.find((one) => one === name || one.startsWith(`${name}:`));
+  return found?.slice(name.length + 1);
 }

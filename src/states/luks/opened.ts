@@ -14,7 +14,7 @@ import {
 import { holding } from "../devices/held-device.ts";
 import { type LuksHeader, readLuksHeader } from "../devices/luks-header.ts";
 import { seenDevices, seenOn } from "../devices/seen-devices.ts";
-import { assertMapping } from "../devices/crypt-table.ts";
+import { assertMapping } from "../devices/open-mapping.ts";
 import { assertSafeHeader } from "../devices/luks-layout.ts";
 import { isReencrypting } from "../devices/luks-reencryption.ts";
 import { absolutePath, mappingName, secretRef } from "../devices/storage-params.ts";
@@ -70,13 +70,13 @@ async function readHeader({ host }: CheckContext, device: BlockDevice): Promise<
 
 /** Takes back what was opened otherwise than the header says, before anything can use it. */
 async function assertOpenedRight(
-  { name }: Params,
+  { name, allow_discards: discards }: Params,
   context: ApplyContext,
   device: BlockDevice,
   header: LuksHeader,
 ): Promise<void> {
   try {
-    await assertMapping(context, name, device, header);
+    await assertMapping(context, name, device, header, { discards, since: "just-opened" });
   } catch (thrown) {
     await context.host.run(["cryptsetup", "close", "--", name]);
     throw thrown;
@@ -110,7 +110,7 @@ async function open(wanted: Params, context: ApplyContext, device: BlockDevice, 
       if (now === undefined || !(await isOpen(context, wanted, now))) {
         throw new HostError("device-busy", `cannot open "${device.path}": ${stderr.trim() || "it is in use"}`);
       }
-      await assertMapping(context, name, now, header);
+      await assertMapping(context, name, now, header, { discards, since: "open-before" });
       return;
     }
     // opening puts a piece right that a re-encryption was cut off in
