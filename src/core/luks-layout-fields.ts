@@ -1,7 +1,7 @@
 import { entriesOf, type LuksLayout } from "./luks-layout.ts";
 import { readLuksId } from "./luks-number.ts";
 
-const names = (...all: readonly string[]): ReadonlySet<string> => new Set(all);
+const names = (all: string): ReadonlySet<string> => new Set(all.split(" "));
 
 /**
  * Every field that a LUKS2 header has beside labels, tokens and priorities (specification 1.1, section 3, and what cryptsetup 2.8
@@ -9,17 +9,13 @@ const names = (...all: readonly string[]): ReadonlySet<string> => new Set(all);
  */
 const KNOWN: Readonly<Record<string, ReadonlySet<string>>> = {
   keyslots: names(
-    ...["type", "key_size", "mode", "direction", "af.type", "af.stripes", "af.hash"],
-    ...["kdf.type", "kdf.salt", "kdf.hash", "kdf.iterations", "kdf.time", "kdf.memory", "kdf.cpus"],
-    ...["area.type", "area.offset", "area.size", "area.encryption", "area.key_size"],
-    ...["area.hash", "area.sector_size", "area.shift_size"],
+    "type key_size mode direction af.type af.stripes af.hash kdf.type kdf.salt kdf.hash kdf.iterations kdf.time kdf.memory kdf.cpus area.type area.offset area.size area.encryption area.key_size area.hash area.sector_size area.shift_size",
   ),
   segments: names(
-    ...["type", "offset", "size", "iv_tweak", "encryption", "sector_size", "flags"],
-    ...["integrity.type", "integrity.journal_encryption", "integrity.journal_integrity", "integrity.key_size"],
+    "type offset size iv_tweak encryption sector_size flags integrity.type integrity.journal_encryption integrity.journal_integrity integrity.key_size",
   ),
-  digests: names("type", "segments", "salt", "digest", "hash", "iterations"),
-  config: names("json_size", "keyslots_size", "flags", "requirements.mandatory"),
+  digests: names("type segments salt digest hash iterations"),
+  config: names("json_size keyslots_size flags requirements.mandatory"),
 };
 
 /** Why a field is none of a header's, as the end of a sentence; undefined for one that is. */
