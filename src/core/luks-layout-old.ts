@@ -4,6 +4,9 @@ import type { LuksLayout } from "./luks-layout.ts";
 /** Whether a layout was kept by a version that wrote every value as a text: the number 4096 like the text "4096". */
 export const isOldLayout = (layout: LuksLayout): boolean => layout.get("version") === '"2"';
 
+/** The same of its text, without reading all of it: sorted, the version is its last line. */
+export const isOldText = (text: string): boolean => text.endsWith('\nversion "2"');
+
 const textOf = (value: Json): string => (typeof value === "string" ? value : JSON.stringify(value));
 
 function oldValue(text: string): string | undefined {

@@ -3,7 +3,7 @@ import type { Clock } from "../../core/clock.ts";
 import { KeyedLanes } from "../../core/keyed-lanes.ts";
 import type { Logger } from "../../core/log.ts";
 import { layoutFacts, parseLayout, saysReencrypting, textIn } from "../../core/luks-layout.ts";
-import { isOldLayout } from "../../core/luks-layout-old.ts";
+import { isOldText } from "../../core/luks-layout-old.ts";
 import { compareLayouts, describeDifferences } from "../../core/luks-layout-compare.ts";
 import { describeFaults, findLayoutFaults } from "../../core/luks-layout-rules.ts";
 import { rememberedTexts } from "../../core/remembered.ts";
@@ -110,7 +110,7 @@ export class KnownHeaders {
       return refused("header-differs", `its LUKS header is not as it is on record: ${differences}`);
     const begins = reencrypts && !entry.reencrypting;
     // what an older version kept has no types: it is kept anew, but for what a re-encryption is in the middle of
-    const isKeptAnew = isOldLayout(parseLayout(entry.layout) ?? new Map()) && !entry.reencrypting;
+    const isKeptAnew = isOldText(entry.layout) && !entry.reencrypting;
     const next = { ...entry, luksUuid, ...(isKeptAnew && { layout }), ...(begins && { reencrypting: true }) };
     return { ...fits(true), ...this.#noting(id, path, (begins || isKeptAnew) && next) };
   }
