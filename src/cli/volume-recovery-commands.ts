@@ -19,8 +19,10 @@ The disk gets a new volume key: who ever had the old one has nothing. The volume
 writing every sector, and goes on when this command is interrupted. Stop, restart and lock it as ever: given again, it goes on where it
 was. Keyslots of people are lost by it; name them to say so, and add them again afterwards.
 
-  latchkey volume reencrypt web1/data
-  latchkey volume reencrypt web1/data --drop-slots 2,3
+Data was lost where power failed in the middle and it went on afterwards: it is refused unless you say that there is a backup.
+
+  latchkey volume reencrypt web1/data --i-have-a-backup
+  latchkey volume reencrypt web1/data --i-have-a-backup --drop-slots 2,3
 `;
 
 /** Adds `reencrypt` to the group of volume commands. */
@@ -30,6 +32,7 @@ export function addReencryptCommand(volume: Command, { context, end }: Setup): v
   )
     .option("--drop-slots <slots>", "keyslots of people that are lost by it")
     .option("--confirm <name>", "the name of the volume, in place of typing it")
+    .option("--i-have-a-backup", "what is on it is kept elsewhere: refused without")
     .addHelpText("after", REENCRYPT_HELP)
     .action(async (target: string, options: ReencryptOptions) => {
       const { reencrypt } = await import("./volume-reencrypt.ts");

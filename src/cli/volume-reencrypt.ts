@@ -8,6 +8,7 @@ import { oneVolume } from "./volume-recovery.ts";
 export interface ReencryptOptions extends VolumeJobOptions {
   readonly dropSlots?: string;
   readonly confirm?: string;
+  readonly iHaveABackup?: boolean;
 }
 
 function slotsOf(text: string): number[] {
@@ -21,6 +22,13 @@ export async function reencrypt(target: string, options: ReencryptOptions, conte
   const { terminal, signal } = context;
   const { id, volume } = oneVolume(target);
   const drop = slotsOf(options.dropSlots ?? "");
+  if (options.iHaveABackup !== true) {
+    throw new ConfigError(
+      "no-backup",
+      `cannot re-encrypt "${volume}": data was lost where a re-encryption was interrupted, and went on afterwards`,
+      { hint: "make a backup of what is on it, and add --i-have-a-backup" },
+    );
+  }
   const question = sanitiseLine(`every sector of ${id}/${volume} is written anew; type the name of the volume: `);
   if (options.confirm === undefined && !terminal.interactive) {
     throw new ConfigError("not-confirmed", "cannot ask for the name of the volume: there is no terminal", {
@@ -29,7 +37,7 @@ export async function reencrypt(target: string, options: ReencryptOptions, conte
   }
   const typed = options.confirm ?? (await terminal.ask(question, signal));
   if (typed !== volume) throw new ConfigError("not-confirmed", `cannot re-encrypt "${volume}": its name was not typed`);
-  const kwargs = drop.length === 0 ? {} : { drop_slots: drop };
+  const kwargs = { i_have_a_backup: true, ...(drop.length === 0 ? {} : { drop_slots: drop }) };
   const given = { ...options, list: true } as const;
   return pushVolumeJob(volumeJob(`${id}/${volume}`, "volume.reencrypt", kwargs, given), given, context);
 }

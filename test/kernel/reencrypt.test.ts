@@ -14,6 +14,7 @@ import { hashOf, Machine, scribble } from "./support/machine.ts";
 import { cutDuring } from "./support/power-cut.ts";
 
 const REF = "secret:volumes:data:luks:key";
+const BACKUP = { i_have_a_backup: true };
 const STEPS = FURTHER_VOLUME_STEPS.reencrypt;
 const machine = new Machine();
 const { host } = machine;
@@ -102,7 +103,7 @@ test("a volume in use gets a new volume key; the rest of the machine does not wa
   await provision(64, point);
   writeFileSync(join(point, "precious"), "row 1");
   const old = await digests();
-  const reencrypting = fleet.run("volume.reencrypt", {}, ["data"]);
+  const reencrypting = fleet.run("volume.reencrypt", BACKUP, ["data"]);
   await begun.promise;
 
   expect(await isUnderWay()).toBe(true);
@@ -145,12 +146,14 @@ test("restarted in the middle it goes on by itself, and keyslots of people are n
     added.fill(0);
   });
   const old = await digests();
-  const refused = await fleet.run("volume.reencrypt", {}, ["data"]);
+  const unsafe = await fleet.run("volume.reencrypt", { drop_slots: [1] }, ["data"]);
+  expect(comment(unsafe.data)).toContain("data was lost where a re-encryption was interrupted");
+  const refused = await fleet.run("volume.reencrypt", BACKUP, ["data"]);
   expect(comment(refused.data)).toContain("keyslots 1 would be gone");
   expect(comment(refused.data)).toContain("--drop-slots 1");
   expect(await digests()).toBe(old);
 
-  const reencrypting = fleet.run("volume.reencrypt", { drop_slots: [1] }, ["data"]);
+  const reencrypting = fleet.run("volume.reencrypt", { ...BACKUP, drop_slots: [1] }, ["data"]);
   await expect.poll(async () => reencryptedBytes((await header()).metadata), { timeout: 60_000 }).toBeGreaterThan(0);
   expect(await fleet.run("volume.restart")).toMatchObject({ retcode: 0 });
   const done = await reencrypting;
@@ -179,7 +182,7 @@ test("I3: cut off in the middle of a write, a start opens it with the stored key
   const cut = cutDuring(host, isWriting, async () => reencryptedBytes((await header()).metadata) > 0);
   const broken = new Fleet(directory, cut);
   await fleet.stopMaster();
-  await broken.run("volume.reencrypt", {}, ["data"]).catch(() => {});
+  await broken.run("volume.reencrypt", BACKUP, ["data"]).catch(() => {});
   await broken.stopMaster();
   // the power is gone, and with it what was mapped
   await unmapAll();
@@ -205,7 +208,7 @@ test("I3: a minion killed at any step of it completes it when it starts again, t
     fleet.reached = (step) => {
       if (step === at) throw new Killed(at);
     };
-    expect((await fleet.run("volume.reencrypt", {}, ["data"])).retcode).not.toBe(0);
+    expect((await fleet.run("volume.reencrypt", BACKUP, ["data"])).retcode).not.toBe(0);
     fleet.reached = () => {};
     expect((await fleet.run("volume.reencrypt_resume", {}, ["data"])).retcode).toBe(0);
     expect(await isUnderWay()).toBe(false);
