@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
-import { errorMessage, LatchkeyError } from "../src/core/errors.ts";
+import { errorText } from "../src/core/error-text.ts";
+import { LatchkeyError } from "../src/core/errors.ts";
 import { labDemo } from "./demo-lab.ts";
 import { nativeDemo } from "./demo-native.ts";
 import { Narration } from "./narration.ts";
@@ -14,8 +15,7 @@ async function main(): Promise<number> {
     await (values.native ? nativeDemo(narration, ending.signal) : labDemo(narration, ending.signal));
     return 0;
   } catch (error) {
-    narration.tell(`${narration.paint("red", "the demo stopped:")} ${errorMessage(error)}`);
-    if (error instanceof LatchkeyError && error.hint !== undefined) narration.tell(`hint: ${error.hint}`);
+    narration.tell(`${narration.paint("red", "the demo stopped:")} ${errorText(error)}`);
     return error instanceof LatchkeyError ? error.exitStatus : 1;
   }
 }

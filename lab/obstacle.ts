@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
-import { errorMessage, LatchkeyError } from "../src/core/errors.ts";
+import { errorText } from "../src/core/error-text.ts";
+import { errorMessage } from "../src/core/errors.ts";
 import { command } from "./command.ts";
 import { ensurePackages, LAB_PACKAGES } from "./packages.ts";
 import { ownedName } from "./scratch.ts";
@@ -9,13 +10,13 @@ export async function labObstacle(say: (line: string) => void): Promise<string |
   if (process.platform !== "linux" || process.arch !== "x64") {
     return `the lab's kernel runs on linux x64, this is ${process.platform} ${process.arch}`;
   }
-  if (process.getuid?.() !== 0) return "a lab needs root (network namespaces, taps): run this with sudo";
+  const obstacles = process.getuid?.() === 0 ? [] : ["a lab needs root (network namespaces, taps): run this as root"];
   try {
     await ensurePackages(LAB_PACKAGES, say);
   } catch (error) {
-    const hint = error instanceof LatchkeyError && error.hint ? `; ${error.hint}` : "";
-    return `${errorMessage(error)}${hint}`;
+    obstacles.push(errorText(error));
   }
+  if (obstacles.length > 0) return obstacles.join("\n");
   if (!existsSync("/dev/net/tun")) return "there is no /dev/net/tun, so no network for hosts";
   const probe = ownedName("lklab-");
   try {

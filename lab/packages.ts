@@ -46,7 +46,7 @@ export async function ensurePackages(
   }
   const missing = await missingPackages(names);
   if (missing.length === 0) return;
-  const byHand = { hint: `run: sudo apt-get update && sudo apt-get install -y ${missing.join(" ")}` };
+  const byHand = { hint: `as root: apt-get update && apt-get install -y ${missing.join(" ")}` };
   if (process.getuid?.() !== 0) {
     throw new HostError(
       "packages-missing",

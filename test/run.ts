@@ -1,7 +1,7 @@
 import { ensureBundle } from "../lab/product-disk.ts";
 import { labObstacle } from "../lab/obstacle.ts";
 import { ensurePackages } from "../lab/packages.ts";
-import { errorMessage } from "../src/core/errors.ts";
+import { errorText } from "../src/core/error-text.ts";
 import { failuresText } from "./failures.ts";
 import { runKernelTests } from "./kernel/run.ts";
 import { TEST_PACKAGES } from "./tools.ts";
@@ -38,8 +38,8 @@ async function runTier(name: string, run: () => Promise<TierResult>): Promise<Ti
   try {
     result = await run();
   } catch (error) {
-    console.log(errorMessage(error));
-    result = brokenTier("the tier did not run", errorMessage(error));
+    console.log(errorText(error));
+    result = brokenTier("the tier did not run", errorText(error));
   }
   console.log(`== ${name}: ${countsText(result)} (${Math.round((Date.now() - startedAt) / 1000)} s)`);
   return result;
@@ -56,7 +56,7 @@ async function main(names: readonly string[]): Promise<number> {
   try {
     await ensurePackages(TEST_PACKAGES, say);
   } catch (error) {
-    console.log(`\n!! tests against real programs that are not here are skipped: ${errorMessage(error)}\n`);
+    console.log(`\n!! tests against real programs that are not here are skipped. ${errorText(error)}\n`);
   }
   const results: (readonly [string, TierResult])[] = [];
   for (const [name, run] of Object.entries(TIERS)) {

@@ -1,7 +1,7 @@
 import { LatchkeyError } from "../core/errors.ts";
 import type { Json, JsonObject } from "../core/json.ts";
 import type { ExecutionFunction } from "./engine/deps.ts";
-import { errorText } from "./error-text.ts";
+import { errorText } from "../core/error-text.ts";
 import { bindArguments, type AnyFunction, type FunctionContext, type FunctionResult } from "./functions/function.ts";
 import { findFunction, functionNames } from "./functions/registry.ts";
 

@@ -1,7 +1,7 @@
 import type { Json, JsonObject } from "../core/json.ts";
 import type { SlsSource } from "../sls/low.ts";
 import type { ExecutionFunction } from "./engine/deps.ts";
-import { errorText } from "./error-text.ts";
+import { errorText } from "../core/error-text.ts";
 import { type FunctionResult, ok } from "./functions/function.ts";
 import { functionNames } from "./functions/registry.ts";
 import type { JobOptions } from "./job-context.ts";

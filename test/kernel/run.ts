@@ -1,7 +1,7 @@
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { errorMessage } from "../../src/core/errors.ts";
+import { errorText } from "../../src/core/error-text.ts";
 import { kernelLine, type LabKernel } from "../../lab/kernel.ts";
 import { ensurePackages, KERNEL_PACKAGES } from "../../lab/packages.ts";
 import { brokenTier, resultOf, skipTier, sumOf, type TierResult } from "../tiers.ts";
@@ -34,7 +34,7 @@ export async function runKernelTests(files: readonly string[] = kernelFiles()): 
     if (hasDeviceMapper()) await ensurePackages(KERNEL_PACKAGES);
     else kernel = await readyKernel();
   } catch (error) {
-    return skip(errorMessage(error));
+    return skip(errorText(error));
   }
   console.log(kernel === undefined ? "tests run on this machine's own kernel" : kernelLine(kernel));
   if (kernel === undefined) return runShare((exchange) => runNatively(exchange, files));

@@ -2,7 +2,7 @@ import type { JsonObject } from "../../core/json.ts";
 import { RECOVERY_TICKET } from "../../core/recovery-ticket.ts";
 import { z } from "../../core/schema.ts";
 import { VOLUME_NAME } from "../../states/volume/spec.ts";
-import { errorText } from "../error-text.ts";
+import { errorText } from "../../core/error-text.ts";
 import { defineFunction, type FunctionContext, type FunctionResult } from "./function.ts";
 import { onEncrypted } from "./volume-rotate.ts";
 

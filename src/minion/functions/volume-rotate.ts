@@ -1,7 +1,7 @@
 import type { JsonObject } from "../../core/json.ts";
 import { z } from "../../core/schema.ts";
 import { VOLUME_NAME } from "../../states/volume/spec.ts";
-import { errorText } from "../error-text.ts";
+import { errorText } from "../../core/error-text.ts";
 import type { VolumeContext } from "../volume/runner.ts";
 import type { VolumeOutcome } from "../volume/rotate.ts";
 import { defineFunction, type FunctionContext, type FunctionResult } from "./function.ts";

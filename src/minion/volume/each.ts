@@ -1,6 +1,6 @@
 import type { Json, JsonObject } from "../../core/json.ts";
 import { outerFirst } from "../../core/volume-nesting.ts";
-import { errorText } from "../error-text.ts";
+import { errorText } from "../../core/error-text.ts";
 import type { FunctionContext, FunctionResult } from "../functions/function.ts";
 import type { VolumeContext } from "./runner.ts";
 

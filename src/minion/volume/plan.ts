@@ -3,7 +3,7 @@ import type { Json, JsonObject } from "../../core/json.ts";
 import type { Host } from "../../core/host.ts";
 import { findContents } from "../../states/devices/blank.ts";
 import { type PlannedStep, planStack } from "../../states/volume/plan.ts";
-import { errorText } from "../error-text.ts";
+import { errorText } from "../../core/error-text.ts";
 import { serialOf, tryDevice } from "./layer-status.ts";
 import type { VolumeContext } from "./runner.ts";
 
