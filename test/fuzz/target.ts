@@ -49,6 +49,8 @@ export const TARGETS = [
   "zmtp",
   "noise",
   "luks",
+  "luks-layout",
+  "crypt-table",
   "lvm",
   "superblocks",
   "age",

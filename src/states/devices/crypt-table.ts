@@ -31,7 +31,8 @@ const DEVICE = /^\d{1,10}:\d{1,10}$/u;
 
 /** dmsetup(8) leaves a key out by writing zeros in its place; of one in the keyring it shows `:<bytes>:<type>:<name>`. */
 function keyBytesOf(key: string): number | undefined {
-  if (key === "-") return 0;
+  // none is "-", of which dmsetup makes "0"
+  if (key === "-" || key === "0") return 0;
   const inKeyring = /^:(\d{1,4}):/u.exec(key)?.[1];
   if (inKeyring !== undefined) return readLuksNumber(inKeyring);
   return /^(?:[0-9a-f]{2})+$/iu.test(key) ? key.length / 2 : undefined;
