@@ -3,6 +3,7 @@ import { makeDirectoryIn, O_PATH, openName } from "./descriptor-names.ts";
 import { DescriptorPath } from "./descriptor-path.ts";
 import { HostError } from "./errors.ts";
 import { type Exposure, findExposure, isKeptBySticky, type NameAccount } from "./exposure.ts";
+import { foreignServerOf } from "./foreign-mount.ts";
 import { errnoOf, fileFailure, isAbsence } from "./file-stat.ts";
 import type { HeldPath, HoldOptions } from "./host.ts";
 
@@ -142,6 +143,11 @@ class Walk {
         return true;
       }
       if (!stats.isDirectory()) return false;
+      const foreign = this.#foreignAt(name, stats);
+      if (foreign !== undefined) {
+        this.#expose(foreign);
+        return this.#enterHeld(name);
+      }
       if (exposure === undefined || isKeptBySticky(this.#stats, stats, this.#own)) {
         this.#at = this.#place(name);
         this.#stats = stats;
@@ -150,6 +156,15 @@ class Walk {
       this.#expose(exposure);
     }
     return this.#enterHeld(name);
+  }
+
+  /** A file system in user space that begins here: all below is at its user's discretion, whatever owner it shows. */
+  #foreignAt(name: string, stats: Stats): Exposure | undefined {
+    const uid = stats.dev === this.#stats.dev ? undefined : foreignServerOf(stats, this.#own);
+    if (uid === undefined) return undefined;
+    const directory = this.#place(name);
+    const user = nameAccount("user", uid) || String(uid);
+    return { directory, reason: `"${directory}" is a file system (FUSE) of user "${user}"` };
   }
 
   #expose(exposure: Exposure): void {
