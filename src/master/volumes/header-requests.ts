@@ -17,6 +17,8 @@ import type { Headers } from "./headers.ts";
 const MAX_BYTES = 256 * 1024 * 1024;
 const MAX_HOST_BYTES = 2 * MAX_HEADER_BYTES;
 const EXPIRES_MS = 120_000;
+/** One of which no piece came for so long makes room when there is none. */
+const IDLE_MS = 5000;
 /** Headers on their way out that are held open. */
 const MAX_DOWNLOADS = 8;
 /** Headers of one host that are taken in at once, then one in so many milliseconds. */
@@ -28,6 +30,8 @@ interface Upload {
   readonly bytes: Buffer;
   readonly expiresAt: number;
   received: number;
+  /** When the last piece came. */
+  heardAt: number;
 }
 
 /** The part of the escrow that minions reach. */
@@ -67,16 +71,14 @@ export class HeaderRequests {
     const version = await this.#headers.known(id, facts);
     if (version !== undefined) return { verdict: "known", version };
     this.#dropOld(id, facts.volume);
-    const uploads = [...this.#uploads.values()];
-    const isTooMuch =
-      bytesOf(uploads) + facts.bytes > MAX_BYTES ||
-      bytesOf(uploads.filter((upload) => upload.id === id)) + facts.bytes > MAX_HOST_BYTES;
-    if (isTooMuch || this.#throttle.take(id) === undefined) {
+    const own = this.#bytesOf(id) + facts.bytes;
+    if (own > MAX_HOST_BYTES || this.#throttle.take(id) === undefined || !this.#makeRoom(own, facts.bytes)) {
       throw new TransportError("busy", `cannot take a header of "${id}" now: too much is under way`);
     }
     const upload = randomBytes(16).toString("hex");
     const bytes = Buffer.alloc(facts.bytes);
-    this.#uploads.set(upload, { id, facts, bytes, received: 0, expiresAt: this.#clock.now() + EXPIRES_MS });
+    const now = this.#clock.now();
+    this.#uploads.set(upload, { id, facts, bytes, received: 0, heardAt: now, expiresAt: now + EXPIRES_MS });
     return { verdict: "send", upload };
   }
 
@@ -87,6 +89,7 @@ export class HeaderRequests {
     }
     found.bytes.set(data, offset);
     found.received += data.length;
+    found.heardAt = this.#clock.now();
     return {};
   }
 
@@ -136,6 +139,29 @@ export class HeaderRequests {
   #close(place: string): void {
     this.#downloads.get(place)?.fill(0);
     this.#downloads.delete(place);
+  }
+
+  #bytesOf(id: string): number {
+    return bytesOf([...this.#uploads.values()].filter((upload) => upload.id === id));
+  }
+
+  /**
+   * Room for so many bytes more of a host that then has `own`: what is idle goes, or the oldest of the host that has most, when
+   * that is more. So a few hosts cannot keep all others out by announcing what they never send.
+   */
+  #makeRoom(own: number, bytes: number): boolean {
+    while (bytesOf([...this.#uploads.values()]) + bytes > MAX_BYTES) {
+      const now = this.#clock.now();
+      const all = [...this.#uploads];
+      const most = Math.max(...all.map(([, { id }]) => this.#bytesOf(id)));
+      const [victim] =
+        all.find(([, { heardAt }]) => now - heardAt >= IDLE_MS) ??
+        all.find(([, { id }]) => most > own && this.#bytesOf(id) === most) ??
+        [];
+      if (victim === undefined) return false;
+      this.#uploads.delete(victim);
+    }
+    return true;
   }
 
   #find({ minionId: id }: Peer, name: string): Upload {

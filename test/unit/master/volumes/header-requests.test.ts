@@ -39,6 +39,33 @@ test("lesson: 2023-20897 one host's announced headers take neither the master's 
   expect(await offer(bad, "c")).toBe("send");
 });
 
+test("hosts that announce their full share at once, and send nothing, keep no other host's header out", async () => {
+  const clock = new HandClock();
+  const requests = new HeaderRequests(
+    { known: async () => undefined, add: async () => 1, list: async () => [], release: async () => undefined },
+    clock,
+    async () => 0,
+  );
+  const offer = async (id: string, volume: string) => {
+    const answer = await requests.offer(new FakeSession(id), { facts: factsOf(volume) }).catch(() => undefined);
+    return answer?.verdict === "send" ? answer.upload : undefined;
+  };
+  for (let n = 0; n < 7; n += 1) for (const volume of ["a", "b"]) await offer(`bad${n}`, volume);
+  const good = await offer("good", "a");
+  expect(good).toBeTypeOf("string");
+  // one that is being sent stays, whoever announces what
+  const piece = { upload: good ?? "", data: Buffer.alloc(1000) };
+  for (let round = 0; round < 10; round += 1) {
+    clock.time += 1000;
+    await requests.chunk(new FakeSession("good"), { ...piece, offset: round * 1000 });
+    for (let n = 0; n < 7; n += 1) for (const volume of ["a", "b"]) await offer(`bad${n}`, volume);
+  }
+  // nor do many hosts with one each, from when they send nothing
+  for (let n = 0; n < 20; n += 1) await offer(`many${n}`, "a");
+  clock.time += 5000;
+  expect(await offer("late", "a")).toBeTypeOf("string");
+});
+
 test("a header says when every version of its key was set aside: one of another life of the volume does not count", async () => {
   const slot = (version: number): HeaderSlot => {
     return { slot: 0, kdf: "pbkdf2", priority: "prefer", version, mark: "0".repeat(16), trusted: true };
