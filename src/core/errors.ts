@@ -34,7 +34,7 @@ export class ConfigError extends LatchkeyError {
   readonly exitStatus = 2;
 }
 
-/** A command, file or device of this machine failed; `facts` hold the masked argv, exit code and last stderr. */
+/** A command, file or device of this machine failed; `facts` hold the masked argv, exit code and what it said. */
 export class HostError extends LatchkeyError {
   readonly exitStatus = 3;
 }

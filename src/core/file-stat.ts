@@ -16,7 +16,13 @@ export function fileFailure(verb: string, path: string, thrown: unknown): Latchk
   if (thrown instanceof LatchkeyError) return thrown;
   const errno = errnoOf(thrown);
   const reason = thrown instanceof Error ? thrown.message.replace(/^\w+: /u, "").replace(/, \w+(?: '.*)?$/u, "") : "";
-  return new HostError("file-failed", `cannot ${verb} "${path}": ${reason}`, { cause: thrown, facts: { path, errno } });
+  return new HostError("file-failed", `cannot ${verb} "${path}": ${reason}`, {
+    cause: thrown,
+    facts: { path, errno },
+    ...(errno === "EBUSY"
+      ? { hint: "something is mounted at this very path, as containers do with single files: change it where it is" }
+      : {}),
+  });
 }
 
 /** The kind of a file. */

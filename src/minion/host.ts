@@ -11,6 +11,7 @@ import { type HeldPath, type Host, type RunOptions, type RunResult, stdinParts }
 import { Secret } from "../core/secret.ts";
 import { hostFiles } from "./host-files.ts";
 import { commandName, maskArgv } from "./mask-argv.ts";
+import { programWords } from "./program-words.ts";
 
 /** The whole environment of a command, before `env`. */
 export const COMMAND_ENV: Readonly<Record<string, string>> = {
@@ -198,10 +199,6 @@ function watchDeadline(
   return watch;
 }
 
-function lastLine(text: string): string {
-  return text.trimEnd().split("\n").at(-1)?.trim().slice(0, 500) ?? "";
-}
-
 /** The directory to run in, held open. Throws HostError `no-such-directory`, and as `holdPath` does. */
 function holdDirectory({ cwd, user, allowUnsafePath }: RunOptions): HeldPath | undefined {
   if (cwd === undefined) return undefined;
@@ -261,14 +258,14 @@ async function runCommand(argv: readonly [string, ...string[]], options: RunOpti
   if (watch.reason === "timeout") {
     const limit = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     throw new HostError("command-timeout", `cannot run "${commandName(command)}": not done after ${limit} ms, ended`, {
-      facts: { ...facts, timeoutMs: limit, stderr: lastLine(errors) },
+      facts: { ...facts, timeoutMs: limit, stderr: programWords(errors) },
     });
   }
   const exitCode = ended.exitCode ?? (ended.signal === undefined ? undefined : 128 + signalNumber(ended.signal));
   if (exitCode === undefined) throw startError(argv[0], ended.code, facts);
   if (!okCodes.includes(exitCode)) {
     const how = ended.signal === undefined ? `exit code ${exitCode}` : `ended by ${ended.signal}`;
-    const said = lastLine(errors);
+    const said = programWords(errors);
     throw new HostError(
       "command-failed",
       `cannot run "${commandName(command)}": ${how}${said === "" ? "" : `, ${said}`}`,

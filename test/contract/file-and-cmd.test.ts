@@ -1,4 +1,14 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -128,4 +138,29 @@ test("output over 1 MiB is cut and says so, and the last line of a stateful comm
   const stdout = expect.stringMatching(/x\n\[output over 1 MiB dropped\]$/u);
   expect(plain).toMatchObject({ result: true, changes: { stderr: "", stdout } });
   expect(await run(state("    - stateful: true\n"))).toMatchObject([{ result: true, changes: {}, comment: "done" }]);
+});
+
+const writeTo = (path: string) => `${path}:\n  file.managed:\n    - contents: new\n`;
+
+test("file.managed through links: a link that leads nowhere gets its target, one to a directory is a way, a circle is refused", async () => {
+  mkdirSync(at("real"));
+  symlinkSync("not-there-yet", at("dangling"));
+  symlinkSync("real", at("way"));
+  symlinkSync("round", at("about"));
+  symlinkSync("about", at("round"));
+  expect(await run(writeTo("{T}/dangling") + writeTo("{T}/way/deep"))).toMatchObject([
+    { result: true },
+    { result: true },
+  ]);
+  expect([lstatSync(at("dangling")).isSymbolicLink(), textAt("not-there-yet"), textAt("real/deep")]).toEqual([
+    true,
+    "new\n",
+    "new\n",
+  ]);
+  expect(await run(writeTo("{T}/round"))).toMatchObject([
+    { result: false, comment: expect.stringContaining("too many symbolic links") },
+  ]);
+  expect(await run(writeTo("{T}/way"))).toMatchObject([
+    { result: false, comment: expect.stringContaining("there is a directory") },
+  ]);
 });

@@ -78,9 +78,9 @@ export interface VolumeSpec extends Omit<z.infer<typeof volumeSchema>, "disk"> {
   readonly disks: readonly string[];
 }
 
-/** One declared volume. Throws ConfigError `bad-volume` naming the volume and the field. */
-export function parseVolume(name: string, value: Json): VolumeSpec {
-  const bad = (why: string) => new ConfigError("bad-volume", `cannot use volume "${name}" of the pillar: ${why}`);
+/** One volume, declared `of the pillar` or given otherwise (""). Throws ConfigError `bad-volume` naming the volume and the field. */
+export function parseVolume(name: string, value: Json, where = " of the pillar"): VolumeSpec {
+  const bad = (why: string) => new ConfigError("bad-volume", `cannot use volume "${name}"${where}: ${why}`);
   if (!VOLUME_NAME.test(name)) throw bad("a name is lower-case letters, digits and _ . -, at most 63");
   const parsed = volumeSchema.safeParse(value);
   if (!parsed.success) {
@@ -156,11 +156,15 @@ function assertApart(volumes: readonly VolumeSpec[]): void {
  */
 export function volumeOf(
   pillar: Readonly<Record<string, Json>>,
-  { name, ...stack }: { readonly name: string } & z.infer<typeof volumeSchema>,
+  params: { readonly name: string } & z.infer<typeof volumeSchema>,
 ): VolumeSpec {
-  if (stack.loop !== undefined || stack.disk !== undefined) return parseVolume(name, plain(stack));
-  const layers = (["lvm", "luks", "fs", "mount"] as const).filter((layer) => stack[layer] !== undefined);
-  if (layers.length > 0) return parseVolume(name, plain(stack));
+  const { name } = params;
+  // a state has parameters of its own beside the stack's
+  const stack = Object.fromEntries(Object.entries(params).filter(([key]) => key in volumeSchema.shape));
+  const isGiven = (["loop", "disk", "lvm", "luks", "fs", "mount"] as const).some(
+    (layer) => params[layer] !== undefined,
+  );
+  if (isGiven) return parseVolume(name, plain(stack), "");
   const declared = readVolumes(pillar);
   const found = declared.find((volume) => volume.name === name);
   if (found !== undefined) return found;

@@ -1,12 +1,36 @@
 import { describe, expect, test } from "vitest";
 import type { Json } from "../../../../src/core/json.ts";
+import type { z } from "../../../../src/core/schema.ts";
 import { keyPathOf, parseVolume, readVolumes, volumeOf } from "../../../../src/states/volume/spec.ts";
+import { volumeAbsent } from "../../../../src/states/volume/absent.ts";
+import { volumeRunning } from "../../../../src/states/volume/running.ts";
+import { volumeStopped } from "../../../../src/states/volume/stopped.ts";
 import { stackSteps } from "../../../../src/states/volume/parts.ts";
 
 const disk = { disk: "/dev/vdb" };
 const luks = { key: "secret:volumes:data:luks:key" };
 const fs = { type: "ext4" };
 const mount = { point: "/srv/data" };
+
+type Given = Parameters<typeof volumeOf>[1];
+const given = (state: { readonly params: z.ZodType }, value: Record<string, Json>) =>
+  state.params.parse(value) as Given;
+
+test.each([
+  [volumeRunning, {}],
+  [volumeStopped, { kill_holders: true, force: true }],
+  [volumeAbsent, { kill_holders: true, force: true, confirm: "data" }],
+] as const)("$0.name takes the whole stack beside its own parameters", (state, own) => {
+  const stack = { name: "data", ...disk, luks, fs, mount };
+  const wanted = volumeOf({}, given(state, stack));
+  expect(wanted).toMatchObject({ name: "data", disks: ["/dev/vdb"], luks, fs, mount });
+  expect(volumeOf({}, given(state, { ...stack, ...own }))).toEqual(wanted);
+});
+
+test("a stack that was given as parameters is not called the pillar's", () => {
+  const mistake = () => volumeOf({}, given(volumeStopped, { name: "data", ...disk, mount }));
+  expect(mistake).toThrow('cannot use volume "data": a mount needs fs');
+});
 
 describe("readVolumes", () => {
   test("reads a whole stack, in the pillar's order, defaults filled in", () => {
