@@ -3,6 +3,7 @@ import { type Clock, systemClock } from "../../core/clock.ts";
 import type { Ask } from "./answers.ts";
 import type { Judgement } from "./expression.ts";
 import { HostTime } from "./host-time.ts";
+import { cpuMs, ThreadProgress } from "./thread-progress.ts";
 
 /** An evaluation that was ended, or ended its thread. */
 export interface Overrun {
@@ -16,7 +17,7 @@ export interface ExpressionThreadOptions {
   /** Hears of each overrun. */
   readonly overran: (overrun: Overrun) => void;
   readonly clock?: Clock;
-  /** How long the expressions of one decision may take together. */
+  /** How much CPU time the expressions of one decision may take together; by the clock, `SLOWEST` times as long. */
   readonly deadlineMs?: number;
   /** What runs in the thread: in a bundle one of its files. */
   readonly entry?: URL;
@@ -28,7 +29,20 @@ interface Batch {
   readonly settle: (answers: readonly Judgement[]) => void;
 }
 
+interface Thread {
+  readonly worker: Worker;
+  readonly progress: ThreadProgress;
+  /** Answers that came from it. */
+  answered: number;
+}
+
 const DEADLINE_MS = 250;
+/** On a machine that has no core for the thread an honest host's expression must not be taken for a hostile one's. */
+const SLOWEST = 10;
+/** The least time after which is looked again. */
+const AGAIN_MS = 10;
+/** Decisions whose expressions are in the thread at once, of a host each: this thread, when busy, gets all their answers in one turn. */
+const MAX_UNDER_WAY = 16;
 /** What a host pays for an overrun: it gets no answer for as long as that takes to come back, 30 s. */
 const OVERRUN_MS = 2000;
 /** A thread that does not start within this is given up. */
@@ -43,16 +57,17 @@ function ownEntry(): URL {
 
 /**
  * Evaluates the expressions of a release policy in a thread of its own, one decision after the other and host by host in turn,
- * each within a deadline: what takes longer is ended together with its thread, has a problem for an answer, and costs its host
+ * each within a bound of time: what takes longer is ended together with its thread, has a problem for an answer, and costs its host
  * the time that it may use. The thread starts with the first expression, dies with the master, and keeps nothing alive.
  */
 export class ExpressionThread {
   readonly #options: ExpressionThreadOptions;
   readonly #time: HostTime;
   readonly #waiting = new Map<string, Batch[]>();
-  #worker: Worker | undefined;
+  #thread: Thread | undefined;
   #isReady = false;
-  #current: Batch | undefined;
+  /** In the thread, in the order in which it takes them. */
+  #underWay: Batch[] = [];
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
@@ -63,7 +78,7 @@ export class ExpressionThread {
 
   /** Starts the thread before it is needed. */
   start(): void {
-    if (!this.#worker && !this.#isClosed) this.#worker = this.#begin();
+    if (!this.#thread && !this.#isClosed) this.#thread = this.#begin();
   }
 
   /** What the expressions come to; each has a problem when they took too long, or the host has used up its time. */
@@ -87,18 +102,21 @@ export class ExpressionThread {
 
   /** Number of the thread, undefined while there is none. */
   get threadId(): number | undefined {
-    return this.#worker?.threadId;
+    return this.#thread?.worker.threadId;
   }
 
-  #begin(): Worker {
+  #begin(): Thread {
+    const progress = new ThreadProgress();
     const worker = new Worker(this.#options.entry ?? ownEntry(), {
       env: {},
       execArgv: [],
+      workerData: progress.shared,
       resourceLimits: { maxOldGenerationSizeMb: 64, stackSizeMb: 4 },
     });
+    const thread = { worker, progress, answered: 0 };
     // a thread that was given up has no say any more
     const ifMine = (act: () => void) => {
-      if (this.#worker === worker) act();
+      if (this.#thread === thread) act();
     };
     worker.on("message", (message: "ready" | { answers: readonly Judgement[]; tookMs: number }) =>
       ifMine(() => (message === "ready" ? this.#ready() : this.#answered(message.answers, message.tookMs))),
@@ -108,7 +126,7 @@ export class ExpressionThread {
     worker.unref();
     this.#isReady = false;
     this.#wait(START_MS, () => ifMine(() => this.#fail("the thread for expressions does not start")));
-    return worker;
+    return thread;
   }
 
   #ready(): void {
@@ -117,49 +135,82 @@ export class ExpressionThread {
     this.#next();
   }
 
-  /** Begins what waits, one host after the other. */
+  /** Begins what waits, one host after the other, and of none more than one at once. */
   #next(): void {
-    if (!this.#worker || !this.#isReady || this.#current) return;
-    const [host, [batch, ...more] = []] = this.#waiting.entries().next().value ?? [];
-    if (host === undefined || !batch) return;
-    this.#waiting.delete(host);
-    if (more.length > 0) this.#waiting.set(host, more);
-    if (!this.#time.has(host)) {
-      batch.settle(allWith(batch.asks, "the host has used up its time for expressions"));
-      this.#next();
-      return;
+    const thread = this.#thread;
+    if (!thread || !this.#isReady) return;
+    const isIdle = this.#underWay.length === 0;
+    const busy = new Set(this.#underWay.map(({ host }) => host));
+    for (const [host, [batch, ...more]] of this.#waiting) {
+      if (this.#underWay.length >= MAX_UNDER_WAY) break;
+      if (!batch || busy.has(host)) continue;
+      this.#waiting.delete(host);
+      if (more.length > 0) this.#waiting.set(host, more);
+      if (!this.#time.has(host)) {
+        batch.settle(allWith(batch.asks, "the host has used up its time for expressions"));
+        continue;
+      }
+      busy.add(host);
+      this.#underWay.push(batch);
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
+      thread.worker.postMessage(batch.asks);
     }
-    this.#current = batch;
-    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
-    this.#worker.postMessage(batch.asks);
-    const { deadlineMs = DEADLINE_MS } = this.#options;
-    this.#wait(deadlineMs, () => {
-      // an answer that came while this thread was busy is taken first
-      setImmediate(() => {
-        if (this.#current === batch) this.#lost(`it took longer than ${deadlineMs} ms`);
-      });
+    if (isIdle) this.#watch();
+  }
+
+  /** Looks after the first of those under way. */
+  #watch(): void {
+    clearTimeout(this.#timer);
+    const thread = this.#thread;
+    if (!thread || this.#underWay.length === 0) return;
+    const { done } = thread.progress;
+    const ms = this.#deadlineMs;
+    this.#wait(ms, () => void this.#look(thread, done, ms));
+  }
+
+  get #deadlineMs(): number {
+    return this.#options.deadlineMs ?? DEADLINE_MS;
+  }
+
+  /** What has been under way for so long is ended if it was busy all the time, or if it has had very long. */
+  async #look(thread: Thread, done: number, passedMs: number): Promise<void> {
+    const isOver = () => this.#thread !== thread || this.#underWay.length === 0;
+    const leftMs = SLOWEST * this.#deadlineMs - passedMs;
+    const end = () => this.#lost(`it took longer than ${this.#deadlineMs} ms`);
+    // it may not answer at all
+    this.#wait(leftMs, () => {
+      if (!isOver() && thread.progress.done === done) end();
     });
+    const usedMs = await thread.worker.cpuUsage().then(cpuMs, () => 0);
+    if (isOver()) return;
+    if (thread.progress.done !== done) return this.#watch();
+    const busyMs = usedMs - thread.progress.beganMs;
+    if (busyMs >= this.#deadlineMs || leftMs <= 0) return end();
+    const moreMs = Math.min(leftMs, Math.max(AGAIN_MS, this.#deadlineMs - busyMs));
+    this.#wait(moreMs, () => void this.#look(thread, done, passedMs + moreMs));
   }
 
   #answered(answers: readonly Judgement[], tookMs: number): void {
-    clearTimeout(this.#timer);
-    const batch = this.#current;
-    this.#current = undefined;
+    if (this.#thread) this.#thread.answered += 1;
+    const batch = this.#underWay.shift();
     if (batch) {
       this.#time.take(batch.host, tookMs);
       batch.settle(answers);
     }
+    this.#watch();
     this.#next();
   }
 
   /** The evaluation under way ended its thread, or is ended with it; all others go on in another. */
   #lost(problem: string): void {
-    const batch = this.#current;
+    const { progress, answered = 0 } = this.#thread ?? {};
+    const batch = this.#underWay[(progress?.done ?? 0) - answered];
     if (!batch) {
       // it never came so far: another would not either
       this.#fail(`the thread for expressions failed: ${problem}`);
       return;
     }
+    this.#again(this.#underWay.filter((other) => other !== batch));
     this.#drop();
     this.#time.take(batch.host, OVERRUN_MS);
     batch.settle(allWith(batch.asks, problem));
@@ -167,19 +218,27 @@ export class ExpressionThread {
     if (this.#waiting.size > 0) this.start();
   }
 
+  /** Has those wait again, before all others. */
+  #again(batches: readonly Batch[]): void {
+    const others = [...this.#waiting];
+    this.#waiting.clear();
+    for (const batch of batches) this.#waiting.set(batch.host, [batch]);
+    for (const [host, waiting] of others) this.#waiting.set(host, [...(this.#waiting.get(host) ?? []), ...waiting]);
+  }
+
   /** Ends the thread, and answers all that waits. */
   #fail(problem: string): void {
-    const batches = [this.#current, ...[...this.#waiting.values()].flat()];
+    const batches = [...this.#underWay, ...[...this.#waiting.values()].flat()];
     this.#waiting.clear();
     this.#drop();
-    for (const batch of batches) batch?.settle(allWith(batch.asks, problem));
+    for (const batch of batches) batch.settle(allWith(batch.asks, problem));
   }
 
   #drop(): void {
     clearTimeout(this.#timer);
-    const worker = this.#worker;
-    this.#worker = undefined;
-    this.#current = undefined;
+    const worker = this.#thread?.worker;
+    this.#thread = undefined;
+    this.#underWay = [];
     void worker?.terminate();
   }
 

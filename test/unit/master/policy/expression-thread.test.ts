@@ -53,6 +53,28 @@ test.each([
   ]);
 });
 
+test("who does nothing for long is not taken for one who computes: a machine may have no core for the thread", async () => {
+  const { ask, overruns } = open(HANGING, 300);
+  const [slow, hanging, other] = await Promise.all([
+    ask("slow", "sleep", "true"),
+    ask("bad", "hang"),
+    ask("good", "true"),
+  ]);
+  expect(slow).toEqual([{ holds: false }, { holds: true }]);
+  expect(hanging).toEqual([{ problem: expect.stringContaining("longer than 300 ms") as string }]);
+  expect(other).toEqual([{ holds: true }]);
+  expect(overruns.map(({ host }) => host)).toEqual(["bad"]);
+});
+
+test("hosts need not wait for each other's answers, and only the one that ends the thread pays for it", async () => {
+  const { ask, overruns } = open(HANGING);
+  await ask("good", "true");
+  const hosts = Array.from({ length: 40 }, (_, n) => `web${n}`);
+  const answers = await Promise.all(hosts.map(async (host, n) => ask(host, n === 5 ? "exit" : "true")));
+  expect(answers.filter(([answer]) => answer && "holds" in answer && answer.holds)).toHaveLength(39);
+  expect(overruns.map(({ host }) => host)).toEqual(["web5"]);
+});
+
 test("a host whose expressions were ended gets no answer for half a minute, others do", async () => {
   const { ask, clock, overruns } = open(HANGING);
   await ask("bad", "throw");
