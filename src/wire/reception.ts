@@ -7,8 +7,11 @@ import { OpeningLanes } from "./opening-lanes.ts";
 import type { OpeningTickets } from "./opening-ticket.ts";
 import { TokenBuckets } from "../core/token-buckets.ts";
 
-/** Openings that are served in one turn of the event loop: what live sessions have sent is worked on before each. */
-const A_TURN = 4;
+/**
+ * Openings that are served in one turn of the event loop, all and of peers without a ticket: what live sessions have sent is worked
+ * on before each. Hosts with a ticket have a bound of their own, and come all at once after a power cut.
+ */
+const A_TURN = { all: 16, unknown: 4 };
 /** Openings of peers without a ticket: so many at once, then so many a second, a tenth of a core. */
 const UNKNOWN = { burst: 256, aSecond: 400 };
 /** Openings with a ticket, of one id: a stolen or replayed ticket is worth no more than this. */
@@ -115,10 +118,14 @@ export class Reception {
 
   #turn(): void {
     const { clock, serve, report } = this.#options;
-    for (let served = 0; served < A_TURN; served += 1) {
-      const next = this.#lanes.take(this.#unknown.has(""));
+    let unknown = 0;
+    for (let served = 0; served < A_TURN.all; served += 1) {
+      const next = this.#lanes.take(unknown < A_TURN.unknown && this.#unknown.has(""));
       if (next === undefined) break;
-      if (!next.isKnown) this.#unknown.take("");
+      if (!next.isKnown) {
+        this.#unknown.take("");
+        unknown += 1;
+      }
       serve(next.value.route, next.value.opening).catch((error: unknown) => report("cannot shake hands", error));
     }
     this.#isPumping = false;
