@@ -1,7 +1,9 @@
 import { HostError, ProtocolError } from "../../core/errors.ts";
+import type { Host } from "../../core/host.ts";
 import type { LayerStatus } from "../../core/volume-status.ts";
 import type { VolumeProblem } from "../../core/volume-report.ts";
 import type { BlockDevice } from "../../states/devices/block-device.ts";
+import { findMembership, type Membership } from "../../states/devices/membership.ts";
 import { readLvmLabel } from "../../states/devices/lvm-label.ts";
 import { readVolumeGroup, type VolumeGroup } from "../../states/devices/lvm-metadata.ts";
 import { findVolumeGroup, type FoundGroup } from "../../states/devices/lvm-scan.ts";
@@ -45,9 +47,17 @@ export async function inspectBase(context: InspectContext, { bases }: VolumePlac
       problems.push({ code: "disk-missing", text: `there is no device "${path}"`, fatal: true });
       continue;
     }
+    const part = await tryMembership(host, device);
+    if (part !== undefined) {
+      const text = `"${path}" ${part.finding}: ${part.hint}`;
+      problems.push({ code: "wrong-device", text, fatal: true });
+    }
     const base = await baseDevices(host, device.kernelName);
     const details = { serial: serialOf(device), kernelName: device.kernelName, readOnly: device.readOnly };
-    layers.push(layerStatus("disk", path, "up", { device: path, bytes: device.bytes, base, exposed: [path], details }));
+    const state = part === undefined ? "up" : "warn";
+    layers.push(
+      layerStatus("disk", path, state, { device: path, bytes: device.bytes, base, exposed: [path], details }),
+    );
   }
   const serials = devices.map((device) => serialOf(device)).filter((serial) => serial !== "");
   return {
@@ -57,6 +67,16 @@ export async function inspectBase(context: InspectContext, { bases }: VolumePlac
     serial: serials.join(",").slice(0, 300),
     bytes: devices.reduce((sum, { bytes }) => sum + bytes, 0),
   };
+}
+
+async function tryMembership(host: Host, device: BlockDevice): Promise<Membership | undefined> {
+  try {
+    return await findMembership(host, device);
+  } catch (error) {
+    // a disk that does not read shows by itself
+    if (error instanceof HostError) return undefined;
+    throw error;
+  }
 }
 
 interface PhysicalVolume {

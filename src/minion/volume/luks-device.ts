@@ -1,9 +1,10 @@
 import { ConfigError, HostError } from "../../core/errors.ts";
-import { missingDevice } from "../../states/devices/block-device.ts";
+import { missingDevice, requireBlockDevice } from "../../states/devices/block-device.ts";
 import { holding } from "../../states/devices/held-device.ts";
 import { findLogicalVolume, type NamedVolume, setActive } from "../../states/devices/logical-volume.ts";
 import { type LuksHeader, readLuksHeader } from "../../states/devices/luks-header.ts";
 import { isReencrypting } from "../../states/devices/luks-reencryption.ts";
+import { assertNoMember } from "../../states/devices/membership.ts";
 import { waitFor } from "../../states/devices/wait-for.ts";
 import { assertKnownLayer } from "../../states/volume/identity.ts";
 import { volumePlaces } from "../../states/volume/places.ts";
@@ -84,6 +85,7 @@ export async function withLuksDevice<T>(
       const { uuid, metadata } = await requireLuks2(held, encrypted);
       // names swap: no keyslot of another's disk is ever touched
       await assertKnownLayer(context, volume.name, "LUKS", encrypted, uuid);
+      await assertNoMember(host, await requireBlockDevice(host, encrypted), "change the keyslots of");
       if (!whileReencrypting && isReencrypting(metadata)) throw reencrypting(volume.name);
       return use({ path: encrypted, luksUuid: uuid }, held);
     });

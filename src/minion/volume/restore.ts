@@ -5,6 +5,7 @@ import { findMapping, requireBlockDevice } from "../../states/devices/block-devi
 import { holding } from "../../states/devices/held-device.ts";
 import { readLuksHeader } from "../../states/devices/luks-header.ts";
 import { volumeKeyMark } from "../../states/devices/luks-slots.ts";
+import { assertNoMember } from "../../states/devices/membership.ts";
 import { findSignatures, SIGNATURE_SPAN } from "../../states/devices/signatures.ts";
 import { readSuperblock } from "../../states/devices/superblock.ts";
 import { volumePlaces } from "../../states/volume/places.ts";
@@ -54,6 +55,7 @@ async function kindOfForeign({ host }: VolumeContext, path: string): Promise<Pic
 async function lookAt(context: VolumeContext, path: string): Promise<Present> {
   const { host, volume } = context;
   const device = await requireBlockDevice(host, path);
+  await assertNoMember(host, device, "restore a header to");
   const luks = await readLuksHeader(host, path);
   const facts = await readLuksFacts(host, path);
   const isSound = facts?.header.version === 2 && facts.header.atStart;

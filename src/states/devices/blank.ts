@@ -6,6 +6,7 @@ import { findUnreadable } from "./fresh-mapping.ts";
 import { readLuksHeader } from "./luks-header.ts";
 import { parseLvmLabel } from "./lvm-label.ts";
 import { readVolumeGroup } from "./lvm-metadata.ts";
+import { findMembership } from "./membership.ts";
 import { findMountOf, readSwaps } from "./mount-table.ts";
 import { findSignatures, SIGNATURE_SPAN } from "./signatures.ts";
 import { readSuperblock } from "./superblock.ts";
@@ -42,6 +43,8 @@ export async function findUse(host: Host, device: BlockDevice): Promise<string |
 }
 
 async function findKnown(host: Host, device: BlockDevice): Promise<string | undefined> {
+  const membership = await findMembership(host, device);
+  if (membership !== undefined) return membership.finding;
   const start = (await host.readRange(device.path, 0, SIGNATURE_SPAN)) ?? Buffer.alloc(0);
   const label = parseLvmLabel(start);
   if (label.kind === "valid") {

@@ -81,3 +81,74 @@ export function findSignatures(start: Buffer): readonly Signature[] {
   if (hasMbr(start) && !kinds.has("gpt")) kinds.add("dos");
   return [...kinds].map((kind) => ({ kind, label: "", uuid: "" }));
 }
+
+/** Where a signature of what a device is a part of may lie, and how it reads; `at` in bytes. */
+interface MemberPlace {
+  readonly at: number;
+  readonly read: (block: Buffer) => Signature | undefined;
+}
+
+/** Bytes that are read at each of those places. */
+const MEMBER_SPAN = 512;
+const MD_MAGIC = 0xa92b4efc;
+const MD_RESERVED = 64 * 1024;
+
+/** A superblock of md 0.90 (md(4); Linux md_p.h); an array of before kernels' names has its minor number as one. */
+function readMd090(block: Buffer): Signature | undefined {
+  if (block.readUInt32LE(0) !== MD_MAGIC || block.readUInt32LE(4) !== 0) return undefined;
+  const uuid = Buffer.concat([block.subarray(20, 24), block.subarray(52, 64)]);
+  return { kind: "linux_raid_member", label: `md${block.readUInt32LE(44)}`, uuid: formatUuid(uuid) };
+}
+
+/** A superblock of md 1.0, 1.1 or 1.2, which says itself where it lies: one of an array inside a disk's image is none. */
+function readMd1(block: Buffer, at: number): Signature | undefined {
+  if (block.readUInt32LE(0) !== MD_MAGIC || block.readUInt32LE(4) !== 1) return undefined;
+  if (block.readBigUInt64LE(144) !== BigInt(at / 512)) return undefined;
+  const label = block.toString("utf8", 32, 64).replace(/\0.*$/su, "");
+  return { kind: "linux_raid_member", label, uuid: formatUuid(block.subarray(16, 32)) };
+}
+
+/** Internal metadata of DRBD 8.3, 8.4 (also unclean) and 9, big-endian, behind 60 bytes (drbdmeta.c). */
+function readDrbd(block: Buffer): Signature | undefined {
+  const magics = [0x8374026b, 0x8374026c, 0x8374026d];
+  return magics.includes(block.readUInt32BE(60)) ? { kind: "drbd", label: "", uuid: "" } : undefined;
+}
+
+const plain =
+  (kind: string, bytes: string) =>
+  (block: Buffer): Signature | undefined =>
+    block.toString("hex", 0, bytes.length / 2) === bytes ? { kind, label: "", uuid: "" } : undefined;
+
+/**
+ * Where the signatures of members of something larger lie on a device of that size: md 1.1 at its start, 1.2 behind 4 KiB, 1.0 8 to 12
+ * KiB before its end, 0.90 64 to 128 KiB before it (md(4)), DRBD in the last 4 KiB (drbd.conf(5), `meta-disk internal`), firmware RAID in the
+ * last two sectors (libblkid/src/superblocks).
+ */
+function memberPlaces(bytes: number): readonly MemberPlace[] {
+  const sectors = Math.floor(bytes / 512);
+  const md1 = [0, 4096, Math.floor((sectors - 16) / 8) * 8 * 512];
+  const places: MemberPlace[] = [
+    ...md1.map((at) => ({ at, read: (block: Buffer) => readMd1(block, at) })),
+    { at: Math.floor(bytes / MD_RESERVED) * MD_RESERVED - MD_RESERVED, read: readMd090 },
+    { at: Math.floor(bytes / 4096) * 4096 - 4096, read: readDrbd },
+    { at: (sectors - 1) * 512, read: plain("ddf_raid_member", "de11de11") },
+    { at: (sectors - 2) * 512, read: plain("isw_raid_member", ascii("Intel Raid ISM Cfg Sig. ")) },
+  ];
+  return places.filter(({ at }) => at >= 0 && at + MEMBER_SPAN <= bytes);
+}
+
+/**
+ * The signature of an array, mirror or the like that the device is a member of; undefined for none. Such a device shows what its array
+ * shows: only the array is to be used. `read` gives bytes of the device at an offset. A Signature's label is the array's own name.
+ */
+export async function findMemberSignature(
+  bytes: number,
+  read: (offset: number, length: number) => Promise<Buffer | undefined>,
+): Promise<Signature | undefined> {
+  for (const place of memberPlaces(bytes)) {
+    const block = await read(place.at, MEMBER_SPAN);
+    const found = block?.length === MEMBER_SPAN ? place.read(block) : undefined;
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}

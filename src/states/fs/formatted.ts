@@ -7,6 +7,7 @@ import { exclusively } from "../devices/exclusive.ts";
 import { holding } from "../devices/held-device.ts";
 import { seenDevices, seenOn } from "../devices/seen-devices.ts";
 import { notFreshAnyMore } from "../devices/fresh-mapping.ts";
+import { assertNoMember } from "../devices/membership.ts";
 import { absolutePath } from "../devices/storage-params.ts";
 import { readFreshSuperblock, readSuperblock, type Superblock } from "../devices/superblock.ts";
 import { type ApplyContext, type CheckContext, defineState } from "../state.ts";
@@ -45,6 +46,7 @@ async function look(wanted: Params, context: CheckContext, device: BlockDevice):
     await assertBlank(context, device, "format");
     return "blank";
   }
+  await assertNoMember(context.host, device, "use");
   const { fsType, uuid, label } = superblock;
   const note = await context.pending(journalKey(device));
   if (isJsonObject(note) && note["uuid"] === uuid)

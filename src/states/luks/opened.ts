@@ -12,6 +12,7 @@ import {
   wrongDevice,
 } from "../devices/block-device.ts";
 import { holding } from "../devices/held-device.ts";
+import { assertNoMember } from "../devices/membership.ts";
 import { type LuksHeader, readLuksHeader } from "../devices/luks-header.ts";
 import { seenDevices, seenOn } from "../devices/seen-devices.ts";
 import { assertMapping } from "../devices/open-mapping.ts";
@@ -56,6 +57,7 @@ async function isOpen({ host }: CheckContext, { name }: Params, device: BlockDev
 async function readHeader({ host }: CheckContext, device: BlockDevice): Promise<LuksHeader> {
   const luks = await readLuksHeader(host, device.path);
   if (luks.kind === "valid") {
+    await assertNoMember(host, device, "open");
     assertSafeHeader(luks.header, device.path);
     return luks.header;
   }

@@ -2,6 +2,7 @@ import { HostError } from "../../core/errors.ts";
 import { isJsonObject, type Json } from "../../core/json.ts";
 import { type BlockDevice, findMapping, readBlockDevice, wrongDevice } from "../devices/block-device.ts";
 import { findUse } from "../devices/blank.ts";
+import { assertNoMember } from "../devices/membership.ts";
 import { holding, swappedDevice } from "../devices/held-device.ts";
 import { findLoop } from "../devices/loop-device.ts";
 import { findLoss } from "../devices/loss.ts";
@@ -99,8 +100,15 @@ async function contentUuid({ host, volume }: StackContext, { path }: BlockDevice
   return volume.luks === undefined ? ((await readSuperblock(host, path))?.uuid ?? "") : "";
 }
 
-/** Throws HostError `wrong-device` when what is in the volume's place is another's: its own disk is elsewhere, or gone. */
+/**
+ * Throws HostError `wrong-device` when what is in the volume's place is another's: its own disk is elsewhere, or gone; `device-missing` when
+ * it is only a member of its disk.
+ */
 async function assertOwn(context: StackContext, device: BlockDevice | undefined): Promise<void> {
+  for (const path of (await volumePlaces(context.host, context.volume)).bases) {
+    const base = await readBlockDevice(context.host, path);
+    if (base !== undefined) await assertNoMember(context.host, base, "remove what is on");
+  }
   const { name, luks } = context.volume;
   const known = await readKnownVolume(context, name);
   const wanted = luks === undefined ? known?.fsUuid : known?.luksUuid;

@@ -3,6 +3,7 @@ import type { Host } from "../../core/host.ts";
 import { z } from "../../core/schema.ts";
 import { findContents } from "../devices/blank.ts";
 import {
+  type BlockDevice,
   describeKernelName,
   listBlockDevices,
   readBlockDevice,
@@ -10,6 +11,7 @@ import {
   topmost,
 } from "../devices/block-device.ts";
 import { freshMapping } from "../devices/fresh-mapping.ts";
+import { findMembership, type Membership } from "../devices/membership.ts";
 import { readLuksHeader } from "../devices/luks-header.ts";
 import { readLvmLabel } from "../devices/lvm-label.ts";
 import { findVolumeGroup, SKIPPED_DEVICES } from "../devices/lvm-scan.ts";
@@ -24,7 +26,15 @@ const knownSchema = z.strictObject({
   /** UUID of the file system, "" for none. */
   fsUuid: z.string(),
   /** The disks (or the loop file): where they were, what they carry (a PV, LUKS or file system UUID), and serial or WWID. */
-  bases: z.array(z.strictObject({ path: z.string(), uuid: z.string(), identity: z.string() })),
+  bases: z.array(
+    z.strictObject({
+      path: z.string(),
+      uuid: z.string(),
+      identity: z.string(),
+      /** Size then, 0 for a note of before sizes were noted. */
+      bytes: z.number().default(0),
+    }),
+  ),
 });
 
 /** What a volume was when it last came up on this machine. */
@@ -81,8 +91,9 @@ export async function rememberVolume(context: ApplyContext & { readonly volume: 
   const places = await volumePlaces(host, volume);
   const bases: KnownVolume["bases"] = [];
   for (const path of places.bases) {
-    const identity = (await readBlockDevice(host, path))?.identity ?? "";
-    bases.push({ path: volume.loop?.file ?? path, uuid: await uuidOn(host, path), identity });
+    const device = await readBlockDevice(host, path);
+    const about = { identity: device?.identity ?? "", bytes: device?.bytes ?? 0 };
+    bases.push({ path: volume.loop?.file ?? path, uuid: await uuidOn(host, path), ...about });
   }
   const luksUuid = await luksUuidOn(host, places.encrypted);
   const content = volume.fs && places.content;
@@ -144,9 +155,10 @@ function refusal(
   found: string,
   path: string,
   code = "wrong-device",
+  hint = "attach or restore the right disk",
 ): HostError {
   return new HostError(code, `cannot use volume "${volume}": it was provisioned with ${what}, and ${found}`, {
-    hint: `attach or restore the right disk; to give the data up: latchkey volume unprovision ${targetOf(grains, volume)}`,
+    hint: `${hint}; to give the data up: latchkey volume unprovision ${targetOf(grains, volume)}`,
     facts: { path, finding: found },
   });
 }
@@ -163,26 +175,86 @@ interface Place {
   readonly path: string;
   readonly holders: readonly string[];
   readonly kernelName: string;
+  /** Why it is not the volume's, although it shows its content. */
+  readonly unfit: Membership | undefined;
+}
+
+type Known = KnownVolume["bases"][number];
+
+/**
+ * What speaks against a device with a disk's UUID being that disk: a part of it, one of a multipath device of which there was a map, or one
+ * that ends earlier. Physical volumes are made smaller within their group: LVM itself knows what it needs.
+ */
+async function findUnfit(
+  host: Host,
+  device: BlockDevice,
+  base: Known | undefined,
+  isPv: boolean,
+): Promise<Membership | undefined> {
+  const membership = await findMembership(host, device);
+  if (membership !== undefined || base === undefined) return membership;
+  if (base.identity.startsWith("mpath-") && device.mapping?.uuid !== base.identity && device.mapping === undefined) {
+    return {
+      finding: `is one path of the multipath device ${base.identity}, whose map is not there`,
+      hint: "see why: multipath -ll",
+    };
+  }
+  return isPv ? undefined : findShrunk(device.bytes, base);
+}
+
+const MADE_SMALLER =
+  "make it as large as before; one that was made smaller on purpose, with its file system, is known anew once this machine's note " +
+  "is removed: the file with its name in journal/ of the minion's state_dir";
+
+function findShrunk(bytes: number, base: Known): Membership | undefined {
+  if (bytes >= base.bytes) return undefined;
+  return { finding: `is ${bytes} bytes, of ${base.bytes} that it was provisioned on`, hint: MADE_SMALLER };
 }
 
 /** Everywhere that each of the UUIDs is; of a multipath device only the topmost. */
-async function findPlaces(host: Host, uuids: readonly string[]): Promise<ReadonlyMap<string, readonly string[]>> {
+async function findPlaces(
+  host: Host,
+  bases: readonly Known[],
+  isPv: boolean,
+): Promise<ReadonlyMap<string, readonly Place[]>> {
   const found = new Map<string, Place[]>();
   for (const kernelName of await listBlockDevices(host)) {
     if (SKIPPED_DEVICES.test(kernelName) || (await readDeviceSize(host, kernelName)) === 0) continue;
     const node = `/dev/${kernelName.replaceAll("!", "/")}`;
     try {
       const uuid = await uuidOn(host, node);
-      const device = uuids.includes(uuid) ? await readBlockDevice(host, node) : undefined;
+      const base = bases.find((one) => one.uuid === uuid);
+      const device = base && (await readBlockDevice(host, node));
       if (device === undefined) continue;
       const path = device.mapping === undefined ? node : await describeKernelName(host, kernelName);
-      found.set(uuid, [...(found.get(uuid) ?? []), { path, holders: device.holders, kernelName }]);
+      const unfit = await findUnfit(host, device, base, isPv);
+      found.set(uuid, [...(found.get(uuid) ?? []), { path, holders: device.holders, kernelName, unfit }]);
     } catch (error) {
       // a device that cannot be read is not the one
       if (!(error instanceof HostError)) throw error;
     }
   }
-  return new Map([...found].map(([uuid, places]) => [uuid, topmost(places).map(({ path }) => path)]));
+  return new Map([...found].map(([uuid, places]) => [uuid, topmost(places)]));
+}
+
+/** Throws HostError `device-missing` when a declared disk is only a part of it, or smaller than what was noted of it. */
+async function assertWholeDisks(
+  context: CheckContext & { readonly volume: VolumeSpec },
+  bases: readonly Known[],
+): Promise<void> {
+  const { host, volume, grains } = context;
+  for (const path of volume.disks) {
+    const device = (await host.stat(path)) && (await readBlockDevice(host, path));
+    if (device === undefined) continue;
+    const uuid = bases.length === 0 ? "" : await uuidOn(host, path);
+    const base = bases.find((one) => one.uuid !== "" && one.uuid === uuid);
+    const unfit = await findUnfit(host, device, base, volume.lvm !== undefined);
+    if (unfit === undefined) continue;
+    throw new HostError("device-missing", `cannot use volume "${volume.name}": "${path}" ${unfit.finding}`, {
+      hint: `${unfit.hint}; to give the data up: latchkey volume unprovision ${targetOf(grains, volume.name)} --force`,
+      facts: { path, finding: unfit.finding },
+    });
+  }
 }
 
 async function resolveDisks(
@@ -196,10 +268,7 @@ async function resolveDisks(
   const lost = known.bases.filter(({ uuid }) => uuid !== "" && !uuids.includes(uuid));
   if (lost.length === 0) return volume;
   const group = volume.lvm && (await findVolumeGroup(host, volume.lvm.vg));
-  const places = await findPlaces(
-    host,
-    lost.map(({ uuid }) => uuid),
-  );
+  const places = await findPlaces(host, lost, volume.lvm !== undefined);
   for (const { path, uuid } of lost) {
     // taken out of its group since
     if (group !== undefined && !group.pvUuids.includes(uuid)) continue;
@@ -208,9 +277,15 @@ async function resolveDisks(
     const slot = same >= 0 ? same : disks.findIndex((_, index) => isOpen(index));
     const declared = disks[slot];
     if (declared === undefined) continue;
-    const [place, second] = places.get(uuid) ?? [];
+    const all = places.get(uuid) ?? [];
+    const [place, second] = all.filter(({ unfit }) => unfit === undefined).map((fit) => fit.path);
     const what = volume.lvm === undefined && volume.luks !== undefined ? `LUKS UUID ${uuid}` : `UUID ${uuid}`;
     if (place === undefined) {
+      const [part] = all;
+      if (part?.unfit !== undefined) {
+        const { finding, hint } = part.unfit;
+        throw refusal(context, volume.name, what, `"${part.path}" ${finding}`, declared, "device-missing", hint);
+      }
       const { found, code } = await describePlace(host, declared);
       throw refusal(context, volume.name, what, found, declared, code);
     }
@@ -245,7 +320,15 @@ async function assertLoopFile(
     throw refusal(context, name, what, `there is no file "${path}"`, path, "device-missing");
   }
   const uuid = await uuidOn(host, path);
-  if (uuid === wanted) return;
+  const [base] = known.bases;
+  const file = await host.stat(path);
+  if (uuid === wanted) {
+    const shrunk =
+      base && lvm === undefined ? findShrunk(file?.kind === "file" ? file.size : base.bytes, base) : undefined;
+    if (shrunk === undefined) return;
+    const found = `"${path}" ${shrunk.finding}`;
+    throw refusal(context, name, what, found, path, "device-missing", shrunk.hint);
+  }
   throw refusal(
     context,
     name,
@@ -258,7 +341,7 @@ async function assertLoopFile(
 /**
  * The volume with its disks where they are now: told by what they carry (PV, LUKS or file system UUID), never by name
  * alone. `note` hears of every one that is elsewhere than the pillar says. A volume that never came up on this machine is returned
- * as it is. Throws HostError `wrong-device`, `device-missing` or `ambiguous-device` saying what was found when a disk is nowhere, or
+ * as it is, unless a declared disk is only a part of one (`device-missing`). Throws HostError `wrong-device`, `device-missing` or `ambiguous-device` saying what was found when a disk is nowhere, or
  * in two places: what is in its place, blank or not, is never used. No process is started unless there is something to refuse.
  */
 export async function resolveVolume(
@@ -267,6 +350,7 @@ export async function resolveVolume(
 ): Promise<VolumeSpec> {
   const { volume } = context;
   const known = await readKnownVolume(context, volume.name);
+  if (volume.loop === undefined) await assertWholeDisks(context, known?.bases ?? []);
   if (known === undefined) return volume;
   if (volume.loop === undefined) return resolveDisks(context, known, note);
   await assertLoopFile(context, volume, known);
