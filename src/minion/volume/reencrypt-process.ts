@@ -1,5 +1,8 @@
+import { HostError } from "../../core/errors.ts";
+import type { JsonObject } from "../../core/json.ts";
 import {
   isBeingReencrypted,
+  isWrittenWhole,
   reencryptedBytes,
   stopReencryption,
   waitForReencryption,
@@ -66,6 +69,17 @@ async function follow(context: VolumeContext, path: string, process: Promise<unk
   }
 }
 
+function assertNotWhole(path: string, metadata: JsonObject): void {
+  if (!isWrittenWhole(metadata)) return;
+  throw new HostError(
+    "written-whole",
+    `cannot go on with the re-encryption of "${path}": every sector is written, only its end is missing, and cryptsetup would begin anew and destroy all data`,
+    {
+      hint: "run no `cryptsetup reencrypt` on it: it opens with its key and its data is whole; copy that to a new volume",
+    },
+  );
+}
+
 /** Writes into the header that the volume gets a second volume key; no sector is written yet. */
 export async function initReencryption(
   { host, signal }: VolumeContext,
@@ -79,7 +93,8 @@ export async function initReencryption(
 
 /**
  * Starts the process that writes on the device that `held` holds; resolves when it has taken the key. What it does from then on is
- * followed in `context`, which nothing is held in: no other header goes on with a re-encryption by that key.
+ * followed in `context`, which nothing is held in: no other header goes on with a re-encryption by that key. Throws HostError
+ * `written-whole` where going on would begin anew on what is written.
  */
 export async function startProcess(
   context: VolumeContext,
@@ -87,6 +102,7 @@ export async function startProcess(
   path: string,
   key: LeasedKey,
 ): Promise<RunningReencryption> {
+  assertNotWhole(path, (await requireLuks2({ ...context, host: held.host }, path)).metadata);
   const [program = "", ...words] = common(key);
   const taken = Promise.withResolvers<void>();
   const process = held.host

@@ -21,6 +21,29 @@ export function isReencrypting(metadata: JsonObject): boolean {
   return Array.isArray(required) && required.some((one: Json) => typeof one === "string" && one.includes("reencrypt"));
 }
 
+const segmentsOf = (metadata: JsonObject): readonly (readonly [string, readonly string[]])[] =>
+  Object.entries(isJsonObject(metadata["segments"]) ? metadata["segments"] : {}).map(([id, segment]) => {
+    const flags = isJsonObject(segment) && Array.isArray(segment["flags"]) ? segment["flags"] : [];
+    return [id, flags.map(String)] as const;
+  });
+
+/**
+ * Whether a re-encryption has written every sector and lacks its end alone: what is data is one segment, by the new volume key. cryptsetup
+ * (2.6.1 to 2.8.6, `_offset_forward`) takes one segment for none written, begins again, and reads by the old key what the new one wrote:
+ * going on destroys everything (docs/reencryption-damage.md).
+ */
+export function isWrittenWhole(metadata: JsonObject): boolean {
+  const segments = segmentsOf(metadata);
+  const live = segments.filter(([, flags]) => flags.every((flag) => !flag.startsWith("backup")));
+  const flagged = (flag: string) => segments.find(([, flags]) => flags.includes(flag))?.[0];
+  const [only] = live;
+  const [final, previous] = [flagged("backup-final"), flagged("backup-previous")];
+  if (live.length !== 1 || only === undefined || only[1].length > 0 || final === undefined) return false;
+  const digests = Object.values(isJsonObject(metadata["digests"]) ? metadata["digests"] : {}).filter(isJsonObject);
+  const named = digests.map(({ segments: ids }) => (Array.isArray(ids) ? ids : []));
+  return named.some((ids) => ids.includes(only[0]) && ids.includes(final) && !ids.includes(previous ?? ""));
+}
+
 /** How many bytes of the data segments have the new key already, as the header says; 0 when it does not say. */
 export function reencryptedBytes(metadata: JsonObject): number {
   const segments = isJsonObject(metadata["segments"]) ? Object.values(metadata["segments"]) : [];
