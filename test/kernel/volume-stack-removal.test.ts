@@ -2,12 +2,15 @@ import { afterAll, describe, expect, test } from "vitest";
 import { HostError } from "../../src/core/errors.ts";
 import type { Json } from "../../src/core/json.ts";
 import { VOLUME_STEPS } from "../../src/core/volume-steps.ts";
+import { requireBlockDevice } from "../../src/states/devices/block-device.ts";
+import { findSharers } from "../../src/states/devices/volume-sharers.ts";
 import { findLoop } from "../../src/states/devices/loop-device.ts";
 import { destroy } from "../../src/states/volume/destroy.ts";
 import { isProvisioned } from "../../src/states/volume/provisioned.ts";
 import { hashOf, Machine } from "./support/machine.ts";
 import { cutBefore } from "./support/power-cut.ts";
 import { Stack } from "./support/stack.ts";
+import { StateRun } from "./support/state-run.ts";
 
 const machine = new Machine();
 afterAll(() => machine.dispose());
@@ -49,6 +52,45 @@ describe.each(kinds)("%s", (_, declare) => {
     await destroy(stack.context(), asked);
     expect(await isProvisioned(stack.context())).toBe(false);
   });
+});
+
+test("I2: a logical volume that others depend on is neither removed nor erased: snapshots of both kinds, volumes of a pool", async () => {
+  for (const name of ["dm-snapshot", "dm-thin-pool"]) await machine.sh("/run/modprobe", name);
+  const vg = machine.name("vgs");
+  const stack = new Stack(machine, "data", {
+    disk: await machine.disk(96),
+    lvm: { vg, size: "24M" },
+    luks: luks("n"),
+    fs,
+    mount: mount("n"),
+  });
+  await stack.provision();
+  const names = async () =>
+    (await machine.sh("lvs", "--noheadings", "--options", "lv_name", vg)).split(/\s+/u).filter((name) => name !== "");
+  await machine.sh("lvcreate", "-q", "-s", "-n", "before", "--size", "16M", `${vg}/data`);
+  const device = await requireBlockDevice(machine.host, `/dev/${vg}/data`);
+  expect(await findSharers(machine.host, device)).toEqual(["before"]);
+  const shared = (name: string) => ({
+    code: "volume-shared",
+    message: expect.stringContaining(`: ${name};`) as string,
+  });
+  const header = (await machine.host.readRange(`/dev/${vg}/data`, 0, 65_536)) ?? Buffer.alloc(0);
+  for (const force of [false, true]) {
+    await expect(destroy(stack.context(), { ...asked, force })).rejects.toMatchObject(shared("before"));
+  }
+  expect(await names()).toEqual(["before", "data"]);
+  expect((await machine.host.readRange(`/dev/${vg}/data`, 0, 65_536))?.equals(header)).toBe(true);
+  await machine.sh("lvremove", "-q", "-y", `${vg}/before`);
+  await machine.sh("lvcreate", "-q", "-y", "--type", "thin-pool", "-n", "pool", "-L", "24M", vg);
+  await machine.sh("lvcreate", "-q", "-y", "-V", "8M", "--thinpool", "pool", "-n", "thin", vg);
+  await machine.sh("lvcreate", "-q", "-y", "-s", "-kn", "-n", "copy", `${vg}/thin`);
+  const run = new StateRun(machine.host, machine.directory);
+  await expect(run.apply("lvm.lv_absent", { name: "pool", vg })).rejects.toMatchObject(shared("copy, thin"));
+  await expect(run.apply("lvm.lv_absent", { name: "thin", vg })).rejects.toMatchObject(shared("copy"));
+  await run.apply("lvm.lv_absent", { name: "copy", vg });
+  await run.apply("lvm.lv_absent", { name: "thin", vg });
+  await destroy(stack.context(), asked);
+  expect(await names()).toEqual(["pool"]);
 });
 
 test("provisioning reaches every step that is listed, in the listed order", async () => {

@@ -1,6 +1,8 @@
 import { HostError } from "../../core/errors.ts";
 import type { EscrowedHeader } from "../../core/volume-header.ts";
 import { isReencrypting } from "../../states/devices/luks-reencryption.ts";
+import { requireBlockDevice } from "../../states/devices/block-device.ts";
+import { assertUnsharedDevice, findSharers } from "../../states/devices/volume-sharers.ts";
 import { volumePlaces } from "../../states/volume/places.ts";
 import { keyPathOf } from "../../states/volume/spec.ts";
 import { provenContext } from "../../states/volume/stack-context.ts";
@@ -57,7 +59,7 @@ async function tellErased(context: VolumeContext, device: LuksDevice, killed: re
  * Makes a volume unreadable on its disk: kills every keyslot. What brings it back stays at the master: the header, which a
  * stored key was proven to open before anything was touched. The master gets the host's signed word that they are dead. A
  * second run finds nothing to do but to say that again. Throws HostError
- * `key-not-kept`, `header-not-proven`, `mount-busy`: then no keyslot was touched.
+ * `key-not-kept`, `header-not-proven`, `mount-busy`, `volume-shared` (a snapshot has the keyslots still): then no keyslot was touched.
  */
 export async function eraseVolume(given: VolumeContext, options: { readonly force: boolean }): Promise<VolumeOutcome> {
   return withLuksDevice(
@@ -65,6 +67,10 @@ export async function eraseVolume(given: VolumeContext, options: { readonly forc
     async (device, context) => {
       const { path } = device;
       const onLuks = context.at("luks");
+      const block = await requireBlockDevice(context.host, path);
+      if (!options.force) await assertUnsharedDevice(context.host, block, "erase");
+      const sharers = await findSharers(context.host, block);
+      if (sharers.length > 0) context.note(`NOT erased: the keyslots that ${sharers.join(", ")} has of it still`);
       const slots = readKeyslots(await requireLuks2(onLuks, path));
       if (slots.length === 0) {
         await tellErased(context, device, []);

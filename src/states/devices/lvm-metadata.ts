@@ -28,6 +28,8 @@ export interface LogicalVolume {
   readonly allocated: number;
   /** Whether it is one that users see (not a part of another). */
   readonly visible: boolean;
+  /** Names of the volumes that it cannot do without, or was copied from: origin of a snapshot, pool of a thin volume. */
+  readonly uses: readonly string[];
 }
 
 /** A volume group as one physical volume's metadata area describes it. */
@@ -88,19 +90,34 @@ export function parseVolumeGroup(text: string): VolumeGroup {
   };
 }
 
+/** Fields of a segment that name another volume (lvm2 lib/format_text): snapshots, thin volumes, caches. */
+const USES = ["origin", "external_origin", "thin_pool", "cache_pool", "pool", "vdo_pool"] as const;
+
 function toVolume(name: string, section: LvmSection): LogicalVolume {
   let extents = 0;
   let allocated = 0;
+  let shown = name;
+  const uses: string[] = [];
   for (const key of Object.keys(section)) {
     const segment = sectionAt(section, key);
     const count = segment === undefined ? 0 : (countAt(segment, "extent_count") ?? 0);
     extents += count;
     // all other kinds (raid, thin, snapshots) lie on volumes of their own
     if (segment !== undefined && textAt(segment, "type") === "striped") allocated += count;
+    if (segment === undefined) continue;
+    uses.push(...USES.flatMap((use) => textAt(segment, use) ?? []));
+    // a snapshot is a hidden volume beside the one that has its name and keeps what changed
+    shown = textAt(segment, "cow_store") ?? shown;
   }
   const status = section["status"];
   const visible = Array.isArray(status) && status.includes("VISIBLE");
-  return { name, uuid: textAt(section, "id") ?? "", extents, allocated, visible };
+  return { name: shown, uuid: textAt(section, "id") ?? "", extents, allocated, visible, uses };
+}
+
+/** Names of the volumes that go with another when it is removed, or still have what was in it: snapshots, volumes of a pool. */
+export function sharersOf({ volumes }: Pick<VolumeGroup, "volumes">, name: string): readonly string[] {
+  const shown = volumes.filter((volume) => volume.uses.includes(name)).map((volume) => volume.name);
+  return [...new Set(shown)].toSorted();
 }
 
 async function readArea(host: Host, path: string, area: Extent): Promise<VolumeGroup | undefined> {

@@ -14,6 +14,7 @@ import {
 } from "../devices/logical-volume.ts";
 import { findLoss } from "../devices/loss.ts";
 import { seenOnVolume, seenVolume } from "../devices/seen-devices.ts";
+import { assertUnshared } from "../devices/volume-sharers.ts";
 import { lowerUuid, lvmName } from "../devices/storage-params.ts";
 import { type ApplyContext, type CheckContext, defineState } from "../state.ts";
 
@@ -58,6 +59,7 @@ async function remove(wanted: Params, context: ApplyContext, group: string, seen
   if (found === undefined) return;
   const volume = { group, name, uuid: seen ?? found.uuid };
   assertSameVolume(volume, found.uuid, "nothing was changed");
+  await assertUnshared(host, group, name, "remove");
   const wasActive = found.kernelName !== undefined;
   if (!wasActive) await setActive(host, volume, true, { signal });
   try {
@@ -78,12 +80,14 @@ async function remove(wanted: Params, context: ApplyContext, group: string, seen
 export const lvmLvAbsent = defineState({
   kind: "resource",
   name: "lvm.lv_absent",
-  summary: "Removes a logical volume that is blank or whose keyslots are erased; never one that holds anything else.",
+  summary:
+    "Removes a logical volume that is blank or whose keyslots are erased; never one that holds anything else, or has snapshots.",
   params,
   check: async (wanted, context) => {
     const group = wanted.vgname ?? wanted.vg ?? "";
     const volume = await findUnusedVolume(context.host, group, wanted.name, "remove");
     if (volume === undefined) return [];
+    await assertUnshared(context.host, group, wanted.name, "remove");
     const { uuid, kernelName } = volume;
     if (kernelName !== undefined) await assertNoLoss(wanted, context, { group, name: wanted.name, uuid }, kernelName);
     return seenOnVolume([{ field: "logical volume", from: formatSize(volume.bytes), to: null }], uuid);

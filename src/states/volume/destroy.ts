@@ -11,6 +11,7 @@ import { keyslotsOf } from "../devices/luks-slots.ts";
 import { findVolumeGroup } from "../devices/lvm-scan.ts";
 import { findPhysicalVolume } from "../devices/physical-volume.ts";
 import { readSuperblock } from "../devices/superblock.ts";
+import { assertUnshared, assertUnsharedDevice } from "../devices/volume-sharers.ts";
 import { loopDetached } from "../loop/detached.ts";
 import { lvmLvAbsent } from "../lvm/lv-absent.ts";
 import type { StackChanges } from "./bring-up.ts";
@@ -137,6 +138,13 @@ async function assertNothingElse(context: StackContext, device: BlockDevice | un
     hint: "correct the pillar; with --force the file is deleted with all that is in it",
     facts: { path: volume.loop.file, finding: loss },
   });
+}
+
+/** Throws HostError `volume-shared`, also with force: LVM removes snapshots with what they were made of. */
+async function assertNotShared({ host, volume }: StackContext, device: BlockDevice | undefined): Promise<void> {
+  const { lvm, name } = volume;
+  if (lvm !== undefined) await assertUnshared(host, lvm.vg, lvm.lv ?? name, "remove");
+  else if (device !== undefined) await assertUnsharedDevice(host, device, "remove what is on");
 }
 
 async function noteBegin(context: StackContext, device: BlockDevice | undefined, force: boolean): Promise<Note> {
@@ -279,6 +287,7 @@ export async function destroy(context: StackContext, options: DestroyOptions): P
   const { volume } = context;
   const changes: Changes = {};
   const device = await reachContent(context);
+  await assertNotShared(context, device);
   if (!options.force) {
     await assertOwn(context, device);
     await assertNothingElse(context, device);

@@ -88,7 +88,14 @@ const GROUP = {
   pvUuids: [PV],
   physical: [{ uuid: PV, extents: 15, startBytes: 1024 * 1024 }],
   volumes: [
-    { name: "data-1", uuid: "LLLLLL-0123-4567-89ab-cdef-0123-456789", extents: 5, allocated: 3, visible: true },
+    {
+      name: "data-1",
+      uuid: "LLLLLL-0123-4567-89ab-cdef-0123-456789",
+      extents: 5,
+      allocated: 3,
+      visible: true,
+      uses: [],
+    },
   ],
 };
 

@@ -16,8 +16,8 @@ const group: VolumeGroup = {
     { uuid: "b", extents: 40, startBytes: MIB },
   ],
   volumes: [
-    { name: "mine", uuid: "m", extents: 20, allocated: 20, visible: true },
-    { name: "other", uuid: "o", extents: 30, allocated: 30, visible: true },
+    { name: "mine", uuid: "m", extents: 20, allocated: 20, visible: true, uses: [] },
+    { name: "other", uuid: "o", extents: 30, allocated: 30, visible: true, uses: [] },
   ],
 };
 
