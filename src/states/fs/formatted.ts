@@ -11,7 +11,7 @@ import { assertNoMember } from "../devices/membership.ts";
 import { absolutePath } from "../devices/storage-params.ts";
 import { readFreshSuperblock, readSuperblock, type Superblock } from "../devices/superblock.ts";
 import { type ApplyContext, type CheckContext, defineState } from "../state.ts";
-import { assertKnownLayer } from "../volume/identity.ts";
+import { assertKnownLayer, readKnownVolume } from "../volume/identity.ts";
 
 const MKFS_TIMEOUT_MS = 1_800_000;
 const LABEL_MAX = { ext4: 16, xfs: 12, btrfs: 255 } as const;
@@ -54,11 +54,17 @@ async function look(wanted: Params, context: CheckContext, device: BlockDevice):
   if (fsType !== wanted.fstype || !superblock.complete) {
     throw refusal(device, describe(superblock), `make ${wanted.fstype} on`);
   }
-  if (wanted.label !== undefined && wanted.label !== label) {
+  // a label that somebody changed keeps no known volume down
+  if (wanted.label !== undefined && wanted.label !== label && !(await isKnown(wanted, context, uuid))) {
     const finding = `is labelled "${label}"`;
     throw wrongDevice(`cannot use "${device.path}": it ${finding}, not "${wanted.label}"`, device.path, finding);
   }
   return "formatted";
+}
+
+/** Whether it is the file system that the volume came up with here before. */
+async function isKnown({ volume }: Params, context: CheckContext, uuid: string): Promise<boolean> {
+  return volume !== undefined && (await readKnownVolume(context, volume))?.fsUuid === uuid;
 }
 
 /** Nothing can be in a file system that was never mounted; in one that was, everything is kept. */

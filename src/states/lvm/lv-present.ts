@@ -23,6 +23,10 @@ const params = z
       .union([z.number().int().positive(), z.string().regex(/^(?:\d+|\d{1,3}%(?:FREE|VG|PVS))$/u)])
       .optional()
       .describe("Number of extents or a share, in place of size"),
+    any_size: z
+      .boolean()
+      .default(false)
+      .describe("Take one that exists as it is, although it is larger than what is asked for"),
     pv: absolutePath.optional().describe("The physical volume to put it on; any when not given"),
   })
   .refine(({ vg, vgname }) => (vg === undefined) !== (vgname === undefined), "give vgname (or vg)")
@@ -46,7 +50,7 @@ const nodeOf = (wanted: Params): string => logicalVolumePath(groupOf(wanted), wa
 
 function assertNotShrinking(wanted: Params, existing: ExistingVolume): void {
   const amount = readAmount(wanted);
-  if (amount.kind !== "bytes" || existing.bytes <= amount.bytes) return;
+  if (wanted.any_size || amount.kind !== "bytes" || existing.bytes <= amount.bytes) return;
   const extent = existing.extentBytes || 4 * 1024 * 1024;
   if (existing.bytes - amount.bytes < extent) return;
   throw new HostError(

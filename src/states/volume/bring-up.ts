@@ -1,5 +1,6 @@
 import { HostError } from "../../core/errors.ts";
 import type { Json } from "../../core/json.ts";
+import { readSuperblock } from "../devices/superblock.ts";
 import { startDependents, stopDependents, runningDependents } from "./dependents.ts";
 import { giveUpRemoval } from "./destroy.ts";
 import { growVolume } from "./grow.ts";
@@ -77,9 +78,19 @@ async function grow(context: StackContext, changes: Record<string, Json>): Promi
     Object.assign(changes, await growVolume(context));
     return undefined;
   } catch (error) {
-    if (error instanceof HostError && context.volume.mount !== undefined) return error;
+    if (error instanceof HostError) return error;
     throw error;
   }
+}
+
+/** What is no reason to leave a volume down is told: its own file system, labelled otherwise than declared. */
+async function noteDrift(context: StackContext): Promise<void> {
+  const { host, volume } = context;
+  const { content } = await volumePlaces(host, volume);
+  const wanted = volume.fs?.label;
+  const found = wanted === undefined || content === undefined ? undefined : await readSuperblock(host, content);
+  if (found === undefined || found.label === wanted) return;
+  context.note(`the file system is labelled "${found.label}", not "${wanted}" as the pillar says: it is used as it is`);
 }
 
 /** On a disk that takes nothing the volume is up all the same; its next start writes it down. */
@@ -133,6 +144,7 @@ export async function bringUp(declared: StackContext, options: BringUpOptions): 
       if (layer === "loop") places = await volumePlaces(context.host, volume);
     }
     const misfit = options.mayFormat ? await grow(context, changes) : undefined;
+    await noteDrift(context);
     await remember(context);
     if (volume.dependents.length > 0) {
       const at = context.at("dependents");

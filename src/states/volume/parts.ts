@@ -61,7 +61,9 @@ function lvmSteps({ name, lvm }: VolumeSpec): readonly StackStep[] {
   if (lvm === undefined) return [];
   const { vg, lv = name, size } = lvm;
   const device = `/dev/${vg}/${lv}`;
-  const volume = part(["lv", "logical volume", device], lvmLvPresent, { name: lv, vg, size }, ["logical volume"]);
+  // a size that differs is for growing to tell: what is there comes up as it is
+  const params = { name: lv, vg, size, any_size: true };
+  const volume = part(["lv", "logical volume", device], lvmLvPresent, params, ["logical volume"]);
   return [
     {
       layer: "pv",

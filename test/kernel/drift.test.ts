@@ -1,0 +1,45 @@
+import { afterAll, expect, test } from "vitest";
+import { destroy } from "../../src/states/volume/destroy.ts";
+import { Machine } from "./support/machine.ts";
+import { Stack } from "./support/stack.ts";
+
+const machine = new Machine();
+afterAll(() => machine.dispose());
+
+const above = (name: string) => ({
+  luks: { key: `secret:${name}`, name: machine.name(name) },
+  fs: { type: "ext4", label: "ours" },
+  mount: { point: `${machine.directory}/${name}` },
+});
+
+test("what people changed by hand costs no boot: a larger logical volume and another label come up as they are", async () => {
+  const vg = machine.name("vg");
+  const disk = await machine.disk(96);
+  const stack = new Stack(machine, "data", { disk, lvm: { vg, size: "32M" }, ...above("h"), dependents: ["db"] });
+  await stack.provision();
+  await machine.sh("lvextend", "-q", "-L", "64M", `${vg}/data`);
+  await machine.sh("e2label", `/dev/mapper/${machine.name("h")}`, "theirs");
+  await stack.stop();
+  await stack.start();
+  expect(stack.services.running).toEqual(["db"]);
+  expect(stack.notes).toContainEqual(expect.stringContaining('labelled "theirs", not "ours"'));
+  await stack.stop();
+  // told in the end, with everything up
+  await expect(stack.provision()).rejects.toMatchObject({ code: "cannot-shrink" });
+  expect(stack.services.running).toEqual(["db"]);
+  await stack.stop();
+  const changes = await destroy(stack.context(), { killHolders: false, force: false });
+  expect(Object.keys(changes)).toContain("logical volume");
+});
+
+test("the same of a volume that nothing mounts: it stays open", async () => {
+  const vg = machine.name("vgo");
+  const { luks } = above("o");
+  const stack = new Stack(machine, "data", { disk: await machine.disk(64), lvm: { vg, size: "24M" }, luks });
+  await stack.provision();
+  await machine.sh("lvextend", "-q", "-L", "32M", `${vg}/data`);
+  await stack.stop();
+  await expect(stack.provision()).rejects.toMatchObject({ code: "cannot-shrink" });
+  expect(await machine.host.stat(`/dev/mapper/${machine.name("o")}`)).toBeDefined();
+  await stack.stop();
+});
