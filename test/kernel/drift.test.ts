@@ -43,3 +43,13 @@ test("the same of a volume that nothing mounts: it stays open", async () => {
   expect(await machine.host.stat(`/dev/mapper/${machine.name("o")}`)).toBeDefined();
   await stack.stop();
 });
+
+test("an ext4 that was not unmounted cleanly is mounted, and the return says that a check is due", async () => {
+  const stack = new Stack(machine, "j", { disk: await machine.disk(48), ...above("j") });
+  await stack.provision();
+  await stack.stop({ upTo: "mount" });
+  await machine.sh("debugfs", "-w", "-R", "ssv state 0", `/dev/mapper/${machine.name("j")}`);
+  await stack.start();
+  expect(stack.notes).toContainEqual(expect.stringContaining("e2fsck -f"));
+  await stack.stop();
+});

@@ -5,6 +5,9 @@ import { formatUuid } from "./signatures.ts";
 const EXT_AT = 1024;
 const EXT_MAGIC = 0xef53;
 const COMPAT_HAS_JOURNAL = 0x4;
+/** s_state: cleanly unmounted; errors were detected. */
+const EXT_VALID = 1;
+const EXT_ERRORS = 2;
 /** extents, 64bit, flex_bg, meta_bg: what only ext4 has. */
 const INCOMPAT_EXT4 = 0x40 | 0x80 | 0x200;
 
@@ -13,8 +16,10 @@ export interface Superblock {
   readonly fsType: "btrfs" | "ext2" | "ext3" | "ext4" | "xfs";
   readonly uuid: string;
   readonly label: string;
-  /** False until mkfs has finished writing it. */
+  /** False until mkfs has finished writing it, where the superblock says so; that of ext2/3/4 never does. */
   readonly complete: boolean;
+  /** Whether it was not unmounted cleanly, or has errors, and a check is due (ext2/3/4: s_state). */
+  readonly unclean?: boolean;
   /** True when the superblock proves that the file system was never mounted for writing, so that nothing is in it. */
   readonly neverMounted: boolean;
 }
@@ -35,7 +40,8 @@ export function parseExtSuperblock(start: Buffer): Superblock | undefined {
     fsType: extType(block.readUInt32LE(0x5c), block.readUInt32LE(0x60)),
     uuid: formatUuid(block.subarray(0x68, 0x78)),
     label: labelOf(block.subarray(0x78, 0x88)),
-    complete: (block.readUInt16LE(0x3a) & 1) === 1,
+    complete: true,
+    unclean: (block.readUInt16LE(0x3a) & (EXT_VALID | EXT_ERRORS)) !== EXT_VALID,
     neverMounted: block.readUInt16LE(0x34) === 0 && block.readUInt32LE(0x2c) === 0,
   };
 }

@@ -83,6 +83,17 @@ async function grow(context: StackContext, changes: Record<string, Json>): Promi
   }
 }
 
+/** Mounted as the kernel does, which warns of it in its own log alone: "not clean" is no sign of a format that was cut short. */
+async function noteUnclean(context: StackContext, content: string | undefined): Promise<void> {
+  if (content === undefined || (await context.host.stat(content)) === undefined) return;
+  const found = await readSuperblock(context.host, content);
+  if (found?.unclean !== true || (await isMountedHere(context, context.volume))) return;
+  context.note(
+    `the ${found.fsType} file system was not unmounted cleanly, or has errors: it is used as it is; check it soon: ` +
+      `latchkey volume stop ${targetOf(context.grains, context.volume.name)}, open it, then e2fsck -f ${content}`,
+  );
+}
+
 /** What is no reason to leave a volume down is told: its own file system, labelled otherwise than declared. */
 async function noteDrift(context: StackContext): Promise<void> {
   const { host, volume } = context;
@@ -140,6 +151,7 @@ export async function bringUp(declared: StackContext, options: BringUpOptions): 
   try {
     let places = await volumePlaces(context.host, volume);
     for (const { layer, parts } of stackSteps(volume)) {
+      if (layer === "mount") await noteUnclean(context, places.content);
       for (const part of parts(places)) await converge(context, part, options, changes, undo);
       if (layer === "loop") places = await volumePlaces(context.host, volume);
     }

@@ -106,7 +106,13 @@ test("an ext4 superblock says what it is, and whether it was ever mounted", () =
   block.writeUInt32LE(0x40, 0x60);
   block.fill(0x11, 0x68, 0x78);
   block.write("photos", 0x78);
-  const wanted = { fsType: "ext4", uuid: "11111111-1111-1111-1111-111111111111", label: "photos", complete: true };
+  const wanted = {
+    fsType: "ext4",
+    uuid: "11111111-1111-1111-1111-111111111111",
+    label: "photos",
+    complete: true,
+    unclean: false,
+  };
   expect(parseExtSuperblock(start)).toEqual({ ...wanted, neverMounted: true });
   block.writeUInt32LE(1, 0x2c);
   expect(parseExtSuperblock(start)).toEqual({ ...wanted, neverMounted: false });
