@@ -38,6 +38,12 @@ export function formatSize(bytes: number): string {
   return `${Number.isInteger(value) ? value : value.toFixed(1)} ${units[unit]}`;
 }
 
+/** Two sizes for people; in bytes when they are not the same and would print alike. */
+export function formatSizes(one: number, other: number): readonly [string, string] {
+  const texts = [formatSize(one), formatSize(other)] as const;
+  return one !== other && texts[0] === texts[1] ? [`${one} bytes`, `${other} bytes`] : texts;
+}
+
 /** A duration for people: `840 ms`, `2.50 s`, `3 min 10 s`. */
 export function formatDuration(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;

@@ -7,6 +7,7 @@ import type { VolumeSpec } from "../../src/states/volume/spec.ts";
 import { Machine } from "./support/machine.ts";
 import { PowerCut } from "./support/power-cut.ts";
 import { build, declared, resizeDisk, stackContext } from "./support/declared.ts";
+import { Stack } from "./support/stack.ts";
 import { machineKey, StateRun } from "./support/state-run.ts";
 
 const machine = new Machine();
@@ -150,4 +151,41 @@ test("a file system that nothing mounts grows too, when it is ext4", async () =>
   await resizeDisk(machine, disk, 48);
   expect(Object.keys(await growVolume(stackContext(run, volume)))).toEqual([`ext4 file system on ${disk}`]);
   expect(await growVolume(stackContext(run, volume))).toEqual({});
+});
+
+test("a rest smaller than a page is no growth: resize2fs leaves it over", async () => {
+  const stack = new Stack(machine, "rest", {
+    loop: { file: `${machine.directory}/rest.img`, size: 33_000_001 },
+    luks: { key: "secret:key", name: machine.name("rest") },
+    fs: { type: "ext4" },
+    mount: { point: `${machine.directory}/rest` },
+  });
+  await stack.provision();
+  expect(await stack.provision()).toEqual({});
+  await stack.stop();
+});
+
+test.each(["thin", "raid1"])("a %s volume takes no share of its group: it stays as large as it is", async (type) => {
+  for (const name of ["dm-thin-pool", "dm-raid", "raid1"]) await machine.sh("/run/modprobe", name);
+  const vg = machine.name(`vg${type}`);
+  const disk = [await machine.disk(128), await machine.disk(128)];
+  await machine.sh("vgcreate", "-q", vg, ...disk);
+  if (type === "thin") {
+    await machine.sh("lvcreate", "-q", "-y", "--type", "thin-pool", "-n", "pool", "-L", "64M", vg);
+    await machine.sh("lvcreate", "-q", "-y", "-V", "48M", "--thinpool", "pool", "-n", "data", vg);
+  } else
+    await machine.sh("lvcreate", "-q", "-y", "--type", "raid1", "-m", "1", "--nosync", "-L", "48M", "-n", "data", vg);
+  const stack = new Stack(machine, "data", {
+    disk,
+    lvm: { vg },
+    luks: { key: "secret:key", name: machine.name(type) },
+    fs: { type: "ext4" },
+    mount: { point: `${machine.directory}/${type}` },
+  });
+  await stack.provision();
+  expect(await stack.provision()).toEqual({});
+  expect(await machine.sh("lvs", "--noheadings", "--units", "m", "--options", "lv_size", `${vg}/data`)).toContain(
+    "48.00m",
+  );
+  await stack.stop();
 });

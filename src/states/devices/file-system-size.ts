@@ -14,6 +14,8 @@ const EXT_AT = 1024;
 const INCOMPAT_64BIT = 0x80;
 /** resize2fs: a last group must have room for its own tables and this many blocks. */
 const EXT_SPARE_BLOCKS = 50;
+/** resize2fs rounds the size of a device down to whole pages (resize/main.c). */
+const RESIZE2FS_PAGE = 4096;
 /** Linux: no smaller allocation group is made (XFS_MIN_AG_BLOCKS). */
 const XFS_MIN_GROUP = 64;
 /** Linux: btrfs is never resized to less (fs/btrfs/ioctl.c). */
@@ -36,7 +38,8 @@ export function sizeOfExt(start: Buffer, deviceBytes: number): FileSystemSize | 
   const is64Bit = (block.readUInt32LE(0x60) & INCOMPAT_64BIT) !== 0;
   const blocks = block.readUInt32LE(0x4) + (is64Bit ? block.readUInt32LE(0x150) * 2 ** 32 : 0);
   const first = block.readUInt32LE(0x14);
-  const onDevice = Math.floor(deviceBytes / blockBytes);
+  const unit = Math.max(blockBytes, RESIZE2FS_PAGE);
+  const onDevice = Math.floor(deviceBytes / unit) * (unit / blockBytes);
   const descriptor = is64Bit ? block.readUInt16LE(0xfe) || 64 : 32;
   const descriptors = Math.ceil((Math.ceil(onDevice / perGroup) * descriptor) / blockBytes);
   const tables = 3 + Math.ceil(inodes / blockBytes) + descriptors + block.readUInt16LE(0xce);

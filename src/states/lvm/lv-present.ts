@@ -1,6 +1,6 @@
 import { ConfigError, HostError } from "../../core/errors.ts";
 import { z } from "../../core/schema.ts";
-import { formatSize, parseSize } from "../../core/units.ts";
+import { formatSize, formatSizes, parseSize } from "../../core/units.ts";
 import { type ExistingVolume, findLogicalVolume, logicalVolumePath, setActive } from "../devices/logical-volume.ts";
 import { seenOnVolume, seenVolume } from "../devices/seen-devices.ts";
 import { absolutePath, lvmName } from "../devices/storage-params.ts";
@@ -53,9 +53,10 @@ function assertNotShrinking(wanted: Params, existing: ExistingVolume): void {
   if (wanted.any_size || amount.kind !== "bytes" || existing.bytes <= amount.bytes) return;
   const extent = existing.extentBytes || 4 * 1024 * 1024;
   if (existing.bytes - amount.bytes < extent) return;
+  const [has, asked] = formatSizes(existing.bytes, amount.bytes);
   throw new HostError(
     "cannot-shrink",
-    `cannot make "${nodeOf(wanted)}" smaller: it has ${formatSize(existing.bytes)}, ${formatSize(amount.bytes)} are asked for`,
+    `cannot make "${nodeOf(wanted)}" smaller: it has ${has}, ${asked} are asked for`,
     { hint: "shrinking destroys data; give the size that it has, or a larger one" },
   );
 }

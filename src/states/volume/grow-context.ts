@@ -1,6 +1,6 @@
 import { HostError } from "../../core/errors.ts";
 import type { VolumeStep } from "../../core/volume-steps.ts";
-import { formatSize } from "../../core/units.ts";
+import { formatSizes } from "../../core/units.ts";
 import type { ApplyContext, CheckContext } from "../state.ts";
 import type { LayerKind } from "./layer.ts";
 import type { VolumeSpec } from "./spec.ts";
@@ -34,7 +34,8 @@ export interface GrowthLayer {
 
 /** The refusal of a smaller size. */
 export function cannotShrink(what: string, has: number, wanted: number): HostError {
-  const sizes = `it has ${formatSize(has)}, ${formatSize(wanted)} are asked for`;
+  const [had, asked] = formatSizes(has, wanted);
+  const sizes = `it has ${had}, ${asked} are asked for`;
   return new HostError("cannot-shrink", `cannot make ${what} smaller: ${sizes}; nothing was changed`, {
     hint: "shrinking destroys data; give the size that it has, or a larger one",
   });
@@ -42,7 +43,8 @@ export function cannotShrink(what: string, has: number, wanted: number): HostErr
 
 /** What is below is smaller than what lies on it: its end is gone. */
 export function tooSmall(what: string, needs: number, below: number): HostError {
-  const sizes = `it needs ${formatSize(needs)}, the device below has ${formatSize(below)}`;
+  const [needed, has] = formatSizes(needs, below);
+  const sizes = `it needs ${needed}, the device below has ${has}`;
   return new HostError("device-shrunk", `cannot grow ${what}: ${sizes}; nothing was changed`, {
     hint: "the device below became smaller: its end, with data on it, is missing; make it as large as before",
   });

@@ -3,7 +3,7 @@ import { readDeviceSize, readBlockDevice } from "../devices/block-device.ts";
 import { holding } from "../devices/held-device.ts";
 import { activeUuid, assertSameVolume, findLogicalVolume, logicalVolumePath } from "../devices/logical-volume.ts";
 import { readLvmLabel } from "../devices/lvm-label.ts";
-import type { VolumeGroup } from "../devices/lvm-metadata.ts";
+import { type LogicalVolume, sharersOf, type VolumeGroup } from "../devices/lvm-metadata.ts";
 import { findVolumeGroup } from "../devices/lvm-scan.ts";
 import {
   type Growth,
@@ -69,6 +69,14 @@ export function wantedExtents(size: string | number, own: number, group: VolumeG
   return Math.max(own, Math.min(total - used + own, Math.floor((Number(share[1]) * whole) / 100)));
 }
 
+/**
+ * Whether what a volume gets larger by is what its group has less: of linear and striped volumes only. Thin ones take nothing, mirrors twice as
+ * much, and one with snapshots does not grow while it is active (lvextend(8)).
+ */
+function takesItsShare({ name, extents, allocated }: LogicalVolume, group: VolumeGroup): boolean {
+  return allocated === extents && sharersOf(group, name).length === 0;
+}
+
 /** The logical volume; one whose metadata grew but whose mapping did not (a crash in between) is told to take it over. */
 export const LOGICAL_VOLUME: GrowthLayer = {
   layer: "lv",
@@ -81,7 +89,9 @@ export const LOGICAL_VOLUME: GrowthLayer = {
     if (group === undefined || volume === undefined) return [];
     const path = logicalVolumePath(group.name, lv);
     const what = `logical volume ${path}`;
-    const wanted = wantedExtents(lvm?.size ?? "100%FREE", volume.extents, group);
+    const size = lvm?.size ?? "100%FREE";
+    const isCounted = !String(size).includes("%") || takesItsShare(volume, group);
+    const wanted = isCounted ? wantedExtents(size, volume.extents, group) : volume.extents;
     const bytes = volume.extents * group.extentBytes;
     if (wanted < volume.extents) throw cannotShrink(what, bytes, wanted * group.extentBytes);
     const full = `${group.name}/${lv}`;

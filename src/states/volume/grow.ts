@@ -1,6 +1,6 @@
 import { HostError } from "../../core/errors.ts";
 import type { Json } from "../../core/json.ts";
-import { formatSize } from "../../core/units.ts";
+import { formatSizes } from "../../core/units.ts";
 import type { Change } from "../state.ts";
 import { LOOP_DEVICE, LOOP_FILE } from "./grow-base.ts";
 import { FILE_SYSTEM, LUKS_MAPPING } from "./grow-content.ts";
@@ -26,8 +26,9 @@ export interface SizeChange extends Change {
 export async function growthNeeded(view: GrowthView): Promise<readonly SizeChange[]> {
   const changes: SizeChange[] = [];
   for (const { layer, find } of LAYERS) {
-    for (const { what, from, to } of await find(view)) {
-      changes.push({ layer, field: what, from: formatSize(from), to: formatSize(to) });
+    for (const { what, ...sizes } of await find(view)) {
+      const [from, to] = formatSizes(sizes.from, sizes.to);
+      changes.push({ layer, field: what, from, to });
     }
   }
   return changes;
@@ -55,13 +56,14 @@ export async function growVolume(context: GrowthContext): Promise<Readonly<Recor
     const growths = await find(at);
     for (const { what, from, to, grow } of growths) {
       await grow(at);
-      changes[what] = { old: formatSize(from), new: formatSize(to) };
+      const [was, is] = formatSizes(from, to);
+      changes[what] = { old: was, new: is };
     }
     if (growths.length === 0) continue;
     const [left] = await find(at);
     if (left !== undefined) {
-      const sizes = `it has ${formatSize(left.from)} still, not ${formatSize(left.to)}`;
-      throw new HostError("still-different", `cannot grow ${left.what}: ${sizes}`);
+      const [has, wanted] = formatSizes(left.from, left.to);
+      throw new HostError("still-different", `cannot grow ${left.what}: it has ${has} still, not ${wanted}`);
     }
     context.reached(step);
   }
