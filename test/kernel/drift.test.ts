@@ -1,7 +1,10 @@
 import { afterAll, expect, test } from "vitest";
+import { systemClock } from "../../src/core/clock.ts";
+import { inspectVolume } from "../../src/minion/volume/inspect.ts";
 import { destroy } from "../../src/states/volume/destroy.ts";
 import { Machine } from "./support/machine.ts";
 import { Stack } from "./support/stack.ts";
+import { machineKey } from "./support/state-run.ts";
 
 const machine = new Machine();
 afterAll(() => machine.dispose());
@@ -52,4 +55,26 @@ test("an ext4 that was not unmounted cleanly is mounted, and the return says tha
   await stack.start();
   expect(stack.notes).toContainEqual(expect.stringContaining("e2fsck -f"));
   await stack.stop();
+});
+
+test("a disk of 4096-byte sectors that got an odd end: status, growth and start say that it cannot be mapped", async () => {
+  const disk = await machine.disk(64);
+  const part = machine.name("part");
+  const table = (sectors: number): string => `0 ${sectors} linear ${disk} 0`;
+  await machine.shWith(Buffer.from(table(65_536)), "dmsetup", "create", part);
+  const path = `/dev/mapper/${part}`;
+  const key = machineKey();
+  const sized = ["--sector-size", "4096", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"];
+  await machine.shWith(key.bytes, "cryptsetup", "luksFormat", "-q", ...sized, "--key-file=-", path);
+  const stack = new Stack(machine, "e", { disk: path, luks: above("e").luks }, key);
+  await stack.start();
+  await machine.shWith(Buffer.from(table(131_001)), "dmsetup", "load", part);
+  await machine.sh("dmsetup", "resume", part);
+  const machineOf = { clock: systemClock, config: { stateDir: machine.directory } };
+  const { report } = await inspectVolume({ host: machine.host, volume: stack.volume, machine: machineOf });
+  const text = expect.stringContaining("no multiple of the 4096-byte sectors") as string;
+  expect(report.problems).toContainEqual({ code: "device-misaligned", text, fatal: true });
+  await expect(stack.provision()).rejects.toMatchObject({ code: "device-misaligned", message: text });
+  await stack.stop();
+  await expect(stack.start()).rejects.toMatchObject({ code: "device-misaligned", message: text });
 });

@@ -4,6 +4,7 @@ import type { Host } from "../../core/host.ts";
 import { MAX_HEADER_BYTES } from "../../core/volume-header.ts";
 import type { VolumeProblem, VolumeReport } from "../../core/volume-report.ts";
 import { findMapping, isOnDevice } from "../../states/devices/block-device.ts";
+import { findMisfit, MISFIT_HINT } from "../../states/devices/luks-fit.ts";
 import { type LuksHeader, readLuksHeader } from "../../states/devices/luks-header.ts";
 import { headerFault } from "../../states/devices/luks-layout.ts";
 import { isReencrypting, reencryptedBytes } from "../../states/devices/luks-reencryption.ts";
@@ -60,13 +61,18 @@ export function reportedSlots({ slots }: Pick<LuksFacts, "slots">): VolumeReport
   return slots.map(({ slot, kdf, priority, version }) => ({ slot, kdf, priority, version }));
 }
 
-function problemsOf(device: string, { header, token, slots }: LuksFacts): readonly VolumeProblem[] {
+function problemsOf(device: string, bytes: number, { header, token, slots }: LuksFacts): readonly VolumeProblem[] {
   const problem = (code: string, text: string, fatal: boolean): VolumeProblem => ({ code, text, fatal });
   if (header.version === 1) return [problem("luks1", `"${device}" has a LUKS1 header: no key is leased for it`, true)];
   const found: VolumeProblem[] = [];
   const fault = headerFault(header);
   if (fault !== undefined)
     found.push(problem("header-unsafe", `no key is leased for this header: ${fault}`.slice(0, 500), true));
+  const misfit = findMisfit(header, bytes);
+  if (misfit !== undefined) {
+    const text = `"${device}" ${misfit}: the next boot fails; ${MISFIT_HINT}`;
+    found.push(problem("device-misaligned", text, true));
+  }
   if (!header.atStart) found.push(problem("header-damaged", "the first copy of the LUKS header is gone", true));
   if (slots.length === 0) found.push(problem("no-keyslot", "the LUKS header has no keyslot left", true));
   if (token.kind === "damaged")
@@ -116,7 +122,7 @@ export async function inspectLuks(context: InspectContext, { encrypted, mapping 
     const state = isDamaged || other !== undefined ? "warn" : "not-provisioned";
     return { layers: [layerStatus("luks", name, state, about)], problems, facts, isOpen: isOurs };
   }
-  problems.push(...problemsOf(encrypted, facts));
+  problems.push(...problemsOf(encrypted, device.bytes, facts));
   const { header, token, slots } = facts;
   const { cipher, offset } = luksSegment(header);
   const isWarned = problems.length > 0;

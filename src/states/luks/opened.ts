@@ -13,6 +13,7 @@ import {
 } from "../devices/block-device.ts";
 import { holding } from "../devices/held-device.ts";
 import { assertNoMember } from "../devices/membership.ts";
+import { assertFits } from "../devices/luks-fit.ts";
 import { type LuksHeader, readLuksHeader } from "../devices/luks-header.ts";
 import { seenDevices, seenOn } from "../devices/seen-devices.ts";
 import { assertMapping } from "../devices/open-mapping.ts";
@@ -59,6 +60,7 @@ async function readHeader({ host }: CheckContext, device: BlockDevice): Promise<
   if (luks.kind === "valid") {
     await assertNoMember(host, device, "open");
     assertSafeHeader(luks.header, device.path);
+    assertFits(luks.header, device);
     return luks.header;
   }
   if (luks.kind === "damaged") {

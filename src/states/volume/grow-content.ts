@@ -1,11 +1,10 @@
 import { HostError } from "../../core/errors.ts";
 import type { Host } from "../../core/host.ts";
-import { isJsonObject } from "../../core/json.ts";
-import { readLuksInteger, readLuksNumber } from "../../core/luks-number.ts";
 import { type DeviceMapping, findMapping, readBlockDevice, readDeviceSize } from "../devices/block-device.ts";
 import { holding, swappedDevice } from "../devices/held-device.ts";
 import { readFileSystemSize } from "../devices/file-system-size.ts";
-import { type LuksHeader, readLuksHeader } from "../devices/luks-header.ts";
+import { assertFits, dataSegment } from "../devices/luks-fit.ts";
+import { readLuksHeader } from "../devices/luks-header.ts";
 import { isReencrypting } from "../devices/luks-reencryption.ts";
 import { findMountOf, findMountOn, isMountOf, readMounts } from "../devices/mount-table.ts";
 import { type Growth, type GrowthContext, type GrowthLayer, tooSmall } from "./grow-context.ts";
@@ -15,20 +14,6 @@ import { volumePlaces } from "./places.ts";
 const TIMEOUT_MS = 86_400_000;
 /** cryptsetup(8): 1 wrong parameters (no key was given), 2 no permission. */
 const NEEDS_KEY = [1, 2] as const;
-
-/** Where a LUKS2 device's one data segment begins, when it goes to the device's end; undefined for any other layout. */
-export function dataSegment({
-  version,
-  metadata,
-}: LuksHeader): { readonly offset: number; readonly sector: number } | undefined {
-  const segments = metadata["segments"];
-  if (version !== 2 || !isJsonObject(segments) || Object.keys(segments).length !== 1) return undefined;
-  const [segment] = Object.values(segments);
-  if (!isJsonObject(segment) || segment["size"] !== "dynamic" || segment["integrity"] !== undefined) return undefined;
-  const offset = readLuksNumber(segment["offset"]);
-  const sector = readLuksInteger(segment["sector_size"]) ?? 0;
-  return offset !== undefined && sector > 0 ? { offset, sector } : undefined;
-}
 
 /** Where a mapping's volume key is in the kernel's keyring, cryptsetup asks for a key before it makes it larger. */
 async function resize(
@@ -73,6 +58,7 @@ export const LUKS_MAPPING: GrowthLayer = {
     if (found.kind === "valid" && isReencrypting(found.header.metadata)) return [];
     const segment = found.kind === "valid" ? dataSegment(found.header) : undefined;
     if (found.kind !== "valid" || segment === undefined) return [];
+    assertFits(found.header, device);
     const to = Math.floor((device.bytes - segment.offset) / segment.sector) * segment.sector;
     const from = await readDeviceSize(host, mapping.kernelName);
     const what = `mapping /dev/mapper/${name}`;

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { countFreeKeyslots, readKeyslots } from "../../../../src/minion/volume/keyslots.ts";
 import type { LuksHeader } from "../../../../src/states/devices/luks-header.ts";
 import { luksHeaderBytes, luksSegment } from "../../../../src/states/devices/luks-slots.ts";
-import { dataSegment } from "../../../../src/states/volume/grow-content.ts";
+import { dataSegment } from "../../../../src/states/devices/luks-fit.ts";
 import { luksMetadata, setAt } from "../../../fakes/luks-metadata.ts";
 
 const NO_NUMBERS = ["-11", "1e3", "0x10", " 7", "", "18446744073709551615", 4096, null];
