@@ -1,6 +1,6 @@
 import { type ChildProcess } from "node:child_process";
 import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import type { MasterStatus } from "../../src/core/control-api.ts";
@@ -100,6 +100,11 @@ afterAll(async () => {
 });
 
 const key = (name: string) => ["--operator", name, "--key", at(`${name}.key`)] as const;
+/** How the audit log names who acted: with the name of who called, where that is another. */
+const by = (actor: string) => {
+  const user = userInfo().username;
+  return user === actor ? actor : `${actor} \\(${user}\\)`;
+};
 const ok = (said: string) => ({ said, status: 0 });
 /** What the audit log says since it was last asked, without its first columns. */
 let seen = 0;
@@ -140,7 +145,9 @@ test("operators: keygen, add, list, remove", async () => {
   );
   expect(await audited()).toEqual([
     ...["ann", "bob", "cid"].map((name) =>
-      expect.stringMatching(`^operator-added root control socket ${name}, with the key `.replaceAll(" ", " +")),
+      expect.stringMatching(
+        `^operator-added ${by("root")} control socket ${name}, with the key `.replaceAll(" ", " +"),
+      ),
     ),
     expect.stringContaining("cid; approvals of theirs that were not used are void"),
   ]);
@@ -185,7 +192,9 @@ test("a lease that waits: list, show, approve by another than who asked, deny", 
     ok("allowed web1 to ask again for 1 secret it was denied\n"),
   );
   expect(await audited()).toEqual([
-    expect.stringMatching(/^job-pushed +ann +control socket +state\.highstate on web1, job JID$/u),
+    ...["started", "pushed"].map((done) =>
+      expect.stringMatching(`^job-${done} +${by("ann")} +control socket +state\\.highstate on web1, job JID$`),
+    ),
     expect.stringMatching(/^hold +web1 .*0 of 1 approvals$/u),
     expect.stringMatching(/^lease-approved +bob .*disk:password to format, hold HOLD, good until TIME$/u),
     expect.stringMatching(/^lease +web1 .*version 1, rule "ask": approved by bob$/u),
@@ -235,8 +244,8 @@ test("reboot --no-reboot announces, signed by an operator, and restarts nothing"
   });
   expect(minion.jobs).toHaveLength(jobs);
   expect(await audited()).toEqual([
-    expect.stringMatching(/^reboot-announced +ann +control socket +web1 may restart until TIME$/u),
-    expect.stringMatching(/^reboot-announced +ann +control socket +web1 may restart until TIME$/u),
+    expect.stringMatching(`^reboot-announced +${by("ann")} +control socket +web1 may restart until TIME$`),
+    expect.stringMatching(`^reboot-announced +${by("ann")} +control socket +web1 may restart until TIME$`),
   ]);
 });
 

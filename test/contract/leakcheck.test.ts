@@ -74,14 +74,19 @@ test("I5: a canary on the way of a key leaves nothing anywhere, and every place 
   for (const name of ["state", "own-log"]) expect(searched.get(name)).toBeGreaterThan(0);
 }, 180_000);
 
-test.each(PLACES)(
+/** Why a place cannot be planted in by this user. */
+const ROOTS_OWN: Partial<Record<(typeof PLACES)[number], string>> =
+  process.getuid?.() === 0 ? {} : { logs: "only root can plant in /var/log" };
+
+test.for(PLACES)(
   "I5: a canary leaked in %s is found there, and nowhere else",
-  async (planted) => {
+  { timeout: 180_000 },
+  async (planted, { skip }) => {
+    skip(ROOTS_OWN[planted] !== undefined, ROOTS_OWN[planted]);
     const { report, success } = await check({ plant: [planted] });
     expect(dirty(report)).toEqual([planted]);
     expect({ success, clean: report.clean }).toEqual({ success: false, clean: false });
   },
-  180_000,
 );
 
 test("a canary leaked in a process stands in its arguments and its environment, and the process lives on", async () => {

@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { LintReport } from "../../src/core/secrets-api.ts";
@@ -8,6 +8,11 @@ import { runCall } from "../../src/minion/call.ts";
 import { configIn, type Rig, rig, scratch } from "./master/rig.ts";
 
 const NOBODY = 65_534;
+const ourGroup = (): string =>
+  readFileSync("/etc/group", "utf8")
+    .split("\n")
+    .map((line) => line.split(":"))
+    .find(([, , gid]) => gid === String(process.getgid?.()))?.[0] ?? "";
 const isRoot = process.getuid?.() === 0;
 if (!isRoot) console.warn("SKIPPED: directories of another user: only root can be two users");
 
@@ -30,8 +35,8 @@ afterEach(async () => {
 /** Each place that others can change, and what is said of it. */
 const places = (): readonly (readonly [path: string, reason: string])[] => [
   [at("open/new"), `every user may write to "${at("open")}"`],
-  [at("group"), `group "root" may write to "${at("group")}"`],
-  [at("group/deep/new"), `group "root" may write to "${at("group")}"`],
+  [at("group"), `group "${ourGroup()}" may write to "${at("group")}"`],
+  [at("group/deep/new"), `group "${ourGroup()}" may write to "${at("group")}"`],
 ];
 const unsafe = (setting: string, path: string, reason: string) => ({
   code: "unsafe-directory",

@@ -92,7 +92,7 @@ test.skipIf(!isRoot)(
   async () => {
     const state = join(place.directory, "state");
     mkdirSync(state);
-    await command(["mount", "-t", "tmpfs", "-o", "size=4m", "latchkey-test", state]);
+    await command(["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "latchkey-test", state]);
     place.atEnd(async () => command(["umount", state]));
     const one = await start();
     const minion = await connect(portsOf(one), one.master.fingerprint);

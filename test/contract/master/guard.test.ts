@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { userInfo } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { AuditRecord } from "../../../src/core/audit/chain.ts";
@@ -67,7 +68,7 @@ async function forcedIn({ client }: Rig): Promise<readonly JsonObject[]> {
   }
   return records;
 }
-const forced = (what: string, why: string) => [{ what, volumes: [{ volume: "data", why }] }];
+const forced = (what: string, why: string) => [{ what, user: userInfo().username, volumes: [{ volume: "data", why }] }];
 
 async function edit({ client }: Rig, text: string, force?: true): Promise<PillarUpdated> {
   const { revision } = await client.request<PillarSource>("GET", "/v1/pillar/web1/source");

@@ -1,4 +1,5 @@
 import { mkdirSync, writeFileSync } from "node:fs";
+import { userInfo } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { AuditRecord } from "../../../src/core/audit/chain.ts";
@@ -73,7 +74,8 @@ test("a lock is in force before the host has the job: its leases wait, those of 
   expect(await leaseKey(minion, DATA, "format")).toBe("hold");
   expect(await leaseKey(minion, LOGS, "format")).toBeInstanceOf(Buffer);
   expect(await locks(one)).toMatchObject([{ id: "web1", path: DATA, volume: "data", by: "root" }]);
-  expect(await recorded(one, "volume-locked")).toEqual([{ actor: "root", subject: "web1", data: { secrets: [DATA] } }]);
+  const data = { secrets: [DATA], user: userInfo().username };
+  expect(await recorded(one, "volume-locked")).toEqual([{ actor: "root", subject: "web1", data }]);
   await push(one, request("volume.unlock", ["data"]));
   expect(await leaseKey(minion, DATA)).toEqual(key);
   expect(await locks(one)).toEqual([]);

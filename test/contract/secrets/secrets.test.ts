@@ -1,5 +1,6 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { userInfo } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { generateAgeIdentityFile, parseAgeIdentityFile } from "../../../src/core/age-identity.ts";
@@ -126,7 +127,7 @@ test("I4, I5: a value is shown only when that is on record, and the record holds
       kind: "secret-shown",
       actor: "root",
       subject: "web1",
-      data: { secrets: ["password"], file: "", version: null },
+      data: { secrets: ["password"], file: "", version: null, user: userInfo().username },
     }),
   );
   expect(records).toContainEqual(expect.objectContaining({ kind: "secret-set", subject: "web1" }));
