@@ -80,8 +80,8 @@ describe.each(hosts)("the %s host", (label, make, link) => {
 
   test("an exit code that is not expected is an error with facts, an expected one is a value", async () => {
     const error = await failing(host.run(["sh", "-c", "echo first >&2; echo oops >&2; exit 3"]));
-    expect(error).toMatchObject({ code: "command-failed", facts: { exitCode: 3, stderr: "oops" } });
-    expect(error.message).toBe('cannot run "echo first >&2; echo oops >&2; exit 3": exit code 3, oops');
+    expect(error).toMatchObject({ code: "command-failed", facts: { exitCode: 3, stderr: "first; oops" } });
+    expect(error.message).toBe('cannot run "echo first >&2; echo oops >&2; exit 3": exit code 3, first; oops');
     expect((await host.run(["false"], { okCodes: [0, 1] })).exitCode).toBe(1);
   });
 
