@@ -12,6 +12,7 @@ import {
   type WriteOptions,
 } from "../../src/core/host.ts";
 import { dirname, fileError, holdNode, type Node, node, readable, statOf } from "./fake-held-path.ts";
+import { programWords } from "../../src/minion/program-words.ts";
 
 /** What a scripted command does; missing fields are those of a quiet success. */
 export type FakeResult = Partial<RunResult>;
@@ -87,7 +88,7 @@ export class FakeHost implements Host {
     const { secretStdout = false } = options;
     const result = { exitCode: 0, stdout: "", stderr: "", durationMs: 1, truncated: false, pid: 1, ...scripted };
     if (!(options.okCodes ?? [0]).includes(result.exitCode)) {
-      const said = result.stderr.trimEnd().split("\n").at(-1) ?? "";
+      const said = programWords(result.stderr);
       const message = `cannot run "${commandName(argv)}": exit code ${result.exitCode}${said === "" ? "" : `, ${said}`}`;
       throw new HostError("command-failed", message, { facts: { argv, exitCode: result.exitCode, stderr: said } });
     }
