@@ -85,7 +85,10 @@ export async function withLuksDevice<T>(
       const { uuid, metadata } = await requireLuks2(held, encrypted);
       // names swap: no keyslot of another's disk is ever touched
       await assertKnownLayer(context, volume.name, "LUKS", encrypted, uuid);
-      await assertNoMember(host, await requireBlockDevice(host, encrypted), "change the keyslots of");
+      // a header in a plain file is no part of anything
+      if ((await host.stat(encrypted))?.kind === "block") {
+        await assertNoMember(host, await requireBlockDevice(host, encrypted), "change the keyslots of");
+      }
       if (!whileReencrypting && isReencrypting(metadata)) throw reencrypting(volume.name);
       return use({ path: encrypted, luksUuid: uuid }, held);
     });
