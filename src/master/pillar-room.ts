@@ -102,7 +102,7 @@ export async function openPillarRoom(options: PillarRoomOptions): Promise<Pillar
   const secrets = openSecrets({ store, identity, recoveryRecipients, clock });
   const lane = new Lane();
   await noteRecipients(store, clock, secrets.versions.recipients);
-  const strays = await sealStrays({ store, versions: secrets.versions, clock });
+  const strays = await sealStrays({ store, versions: secrets.versions, identity, clock });
   for (const stray of strays) warn(`${stray} was plain text in the store and is encrypted now: ${PLAIN_TEXT_WAS_KEPT}`);
   return {
     versions: secrets.versions,

@@ -1,5 +1,6 @@
 import type { JsonObject } from "../../src/core/json.ts";
 import { formatLayout, layoutOf } from "../../src/core/luks-layout.ts";
+import type { LuksHeader } from "../../src/states/devices/luks-header.ts";
 
 const keyslot = (offset: number, salt: string) => ({
   type: "luks2",
@@ -74,3 +75,13 @@ export function reencryptedMetadata(): JsonObject {
 export function claimOf(uuid: string, metadata: JsonObject): { readonly layout: string; readonly luksUuid: string } {
   return { layout: formatLayout(layoutOf({ version: 2, uuid, metadata })), luksUuid: uuid };
 }
+
+/** A LUKS2 header with this metadata, as reading one gives it. */
+export const headerOf = (metadata: JsonObject = luksMetadata()): LuksHeader => ({
+  version: 2,
+  uuid: "u",
+  label: "",
+  sequence: 1,
+  metadata,
+  atStart: true,
+});

@@ -1,16 +1,13 @@
 import { decryptAge } from "../../core/age-decrypt.ts";
 import type { AgeIdentity } from "../../core/age-identity.ts";
 import { recipientSetId } from "../../core/age-recipients.ts";
-import { encryptAge } from "../../core/age.ts";
 import type { Clock } from "../../core/clock.ts";
-import { equalBytes, sha256 } from "../../core/crypto/hash.ts";
+import { sha256 } from "../../core/crypto/hash.ts";
 import { ConfigError, errorMessage, HostError, LatchkeyError } from "../../core/errors.ts";
 import type { Lane } from "../../core/lane.ts";
 import { z } from "../../core/schema.ts";
-import type { Secret } from "../../core/secret.ts";
 import type { RekeyReport } from "../../core/secrets-api.ts";
 import { replaceSealed, sealedPlaces } from "../../pillar/sealed-places.ts";
-import { newestOf } from "../identity-ring.ts";
 import { readHostFile, replaceHostFile } from "../pillar-edit-file.ts";
 import type { Headers, SealedHeader } from "../volumes/headers.ts";
 import { type StoredVersion, versionSchema } from "../secret-version.ts";
@@ -19,6 +16,7 @@ import { decodeRecord, putRecord } from "../store/record.ts";
 import type { Store } from "../store/store.ts";
 import { listPillarFiles, type PillarFileEntry } from "./pillar-files.ts";
 import type { RecordAct } from "./record.ts";
+import { sealProven } from "./seal-proven.ts";
 
 /** Points that a run passes; killed at any of them, every value is still there, and the next run goes on. */
 export type RekeyPoint = "started" | "sealed" | "switched" | "marked" | "finished";
@@ -104,19 +102,11 @@ async function attempt(run: Run, name: string, act: () => Promise<"rekeyed" | "a
   }
 }
 
-/** New ciphertext of the same value, opened and compared before anybody relies on it. */
-async function sealAnew({ identity, versions }: Run, plain: Secret): Promise<string> {
-  const armored = await encryptAge(plain, versions.recipients);
-  using opened = decryptAge(armored, newestOf(identity));
-  if (equalBytes(opened.expose(), plain.expose())) return armored;
-  throw new HostError("rekey-failed", "cannot encrypt a secret anew: it does not open to the same value");
-}
-
 async function rekeyVersion(run: Run, { entry, id, path, version }: StoredVersion) {
   const { store, identity, set, versions, reached } = run;
   if (version.recipients === set) return "already";
   using plain = decryptAge(version.armored, identity);
-  const armored = await sealAnew(run, plain);
+  const armored = await sealProven(plain, versions.recipients, identity);
   reached?.("sealed");
   const next = { ...version, armored, recipients: set, digest: versions.digest(id, path, plain) };
   const result = await store.write([putRecord(entry.key, next, { ifRevision: entry.revision })]);
@@ -146,7 +136,7 @@ const markKey = ({ root, path }: PillarFileEntry) =>
   `rekey/file/${sha256(Buffer.from(`${root}\n${path}`)).toString("hex")}`;
 
 async function rekeyFile(run: Run, file: PillarFileEntry) {
-  const { store, identity, set, reached } = run;
+  const { store, identity, set, versions, reached } = run;
   const { root, path, access } = file;
   const { text, revision } = await readHostFile(root, path);
   const places = sealedPlaces(text, path);
@@ -159,7 +149,7 @@ async function rekeyFile(run: Run, file: PillarFileEntry) {
   const armored = new Map<string, string>();
   for (const { value } of places) {
     using plain = decryptAge(value, identity);
-    armored.set(value, await sealAnew(run, plain));
+    armored.set(value, await sealProven(plain, versions.recipients, identity));
   }
   reached?.("sealed");
   const next = replaceSealed(text, path, places, (value) => armored.get(value) ?? value);

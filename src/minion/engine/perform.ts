@@ -1,4 +1,5 @@
-import { BugError, errorMessage, HostError, LatchkeyError } from "../../core/errors.ts";
+import { errorText } from "../../core/error-text.ts";
+import { BugError, HostError, LatchkeyError } from "../../core/errors.ts";
 import type { Json, JsonObject } from "../../core/json.ts";
 import type { LowChunk } from "../../sls/low.ts";
 import type { AnyState, ApplyContext, Change, Outcome, Resource } from "../../states/state.ts";
@@ -28,14 +29,8 @@ function fieldsOf(changes: readonly Change[]): string {
   return changes.map(({ field }) => field).join(", ");
 }
 
-/** The comment of something thrown: the message, and its hint on a line of its own. */
-export function failureComment(thrown: unknown): string {
-  const hint = thrown instanceof LatchkeyError && thrown.hint !== undefined ? `\nhint: ${thrown.hint}` : "";
-  return `${errorMessage(thrown)}${hint}`;
-}
-
 function failed(thrown: unknown, changes: JsonObject = {}): Row {
-  return { result: false, changes, comment: failureComment(thrown), ran: true };
+  return { result: false, changes, comment: errorText(thrown), ran: true };
 }
 
 /** True for errors about something that is not there (yet), or in use (still): `device-missing`, `device-busy`. */
@@ -193,7 +188,7 @@ async function withContext(
     context.assertWiped();
     return { ...row, comment };
   } catch (thrown) {
-    return { ...row, result: false, comment: [failureComment(thrown), comment].join("\n") };
+    return { ...row, result: false, comment: [errorText(thrown), comment].join("\n") };
   }
 }
 

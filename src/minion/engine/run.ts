@@ -4,7 +4,8 @@ import type { LowChunk } from "../../sls/low.ts";
 import type { AnyState } from "../../states/state.ts";
 import { withDeadline } from "./deadline.ts";
 import type { EngineDeps, Row, RunSettings } from "./deps.ts";
-import { failureComment, perform, type Performance, performReaction } from "./perform.ts";
+import { errorText } from "../../core/error-text.ts";
+import { perform, type Performance, performReaction } from "./perform.ts";
 
 const STATE_TIMEOUT_MS = 3_600_000;
 const NONE_PENDING = { pendingOn: undefined, pendingAfter: undefined };
@@ -111,7 +112,7 @@ class Run {
         perform(chunk, state, { test, signal: inner, watchFired, ...pending }, this.#deps),
       );
     } catch (thrown) {
-      return { result: false, changes: {}, comment: failureComment(thrown), ran: true };
+      return { result: false, changes: {}, comment: errorText(thrown), ran: true };
     }
   }
 
@@ -214,7 +215,7 @@ class Run {
         performReaction(chunk, state, { test, signal: inner, watchFired: true, ...NONE_PENDING }, this.#deps),
       );
     } catch (thrown) {
-      return { result: false, changes: {}, comment: failureComment(thrown), ran: true };
+      return { result: false, changes: {}, comment: errorText(thrown), ran: true };
     }
   }
 

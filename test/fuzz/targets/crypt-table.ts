@@ -1,20 +1,11 @@
 import { findTableFaults } from "../../../src/states/devices/crypt-table-faults.ts";
 import { type CryptLine, optionOf, parseTable } from "../../../src/states/devices/crypt-table.ts";
-import type { LuksHeader } from "../../../src/states/devices/luks-header.ts";
-import { luksMetadata, reencryptedMetadata } from "../../fakes/luks-metadata.ts";
+import { headerOf, luksMetadata, reencryptedMetadata } from "../../fakes/luks-metadata.ts";
 import { promise, promisePlain, type Target } from "../target.ts";
 
 const DEVICE = { number: "8:16", bytes: 40 * 1024 * 1024 };
 const KEY = "0".repeat(128);
 const RIGHT = `0 77824 crypt aes-xts-plain64 ${KEY} 0 8:16 4096 1 sector_size:4096\n`;
-const headerOf = (metadata: LuksHeader["metadata"]): LuksHeader => ({
-  version: 2,
-  uuid: "u",
-  label: "",
-  sequence: 1,
-  metadata,
-  atStart: true,
-});
 const PLAIN = headerOf(luksMetadata());
 const SPLIT = headerOf(reencryptedMetadata());
 

@@ -9,7 +9,7 @@ import { systemClock } from "../../../../src/core/clock.ts";
 import { versionKey } from "../../../../src/master/secret-version.ts";
 import { openSecrets, type Secrets } from "../../../../src/master/secrets.ts";
 import { lintPillar } from "../../../../src/master/secrets/lint.ts";
-import { sealStrays } from "../../../../src/master/secrets/seal-strays.ts";
+import { sealStrays, STRAYS } from "../../../../src/master/secrets/seal-strays.ts";
 import { secretHistory } from "../../../../src/master/secrets/show.ts";
 import { putRecord } from "../../../../src/master/store/record.ts";
 import { SqliteStore } from "../../../../src/master/store/sqlite.ts";
@@ -34,7 +34,7 @@ afterEach(async () => {
   rmSync(directory, { recursive: true });
 });
 
-const options = () => ({ store, versions: secrets.versions, clock: systemClock });
+const options = () => ({ store, versions: secrets.versions, identity, clock: systemClock });
 const onDisk = () => readdirSync(directory).filter((name) => readFileSync(join(directory, name)).includes(PLAIN));
 
 test("plain text among the versions is encrypted, opens to the same value, and is on no page of the store any more", async () => {
@@ -58,6 +58,19 @@ test("killed before the pages were written anew, it goes on at the next start", 
   };
   await expect(sealStrays({ ...options(), store: dying })).rejects.toThrow("killed");
   expect(await sealStrays(options())).toEqual([]);
+  expect(onDisk()).toEqual([]);
+});
+
+test("a version that another master changes meanwhile is not overwritten, and looked at again at the next start", async () => {
+  const contested = {
+    get: async (key: string) => store.get(key),
+    write: async (changes: Parameters<typeof store.write>[0]) =>
+      changes[0]?.key === STRAYS ? store.write(changes) : { kind: "conflict" as const, key: changes[0]?.key ?? "" },
+    scrub: async () => store.scrub(),
+  };
+  expect(await sealStrays({ ...options(), store: contested })).toEqual([]);
+  expect(onDisk()).not.toEqual([]);
+  expect(await sealStrays(options())).toEqual(['version 1 of "password" of web1']);
   expect(onDisk()).toEqual([]);
 });
 

@@ -1,9 +1,7 @@
 import { expect, test } from "vitest";
-import type { JsonObject } from "../../../../src/core/json.ts";
 import { type CryptLine, parseTable } from "../../../../src/states/devices/crypt-table.ts";
 import { findTableFaults, type TableRule } from "../../../../src/states/devices/crypt-table-faults.ts";
-import type { LuksHeader } from "../../../../src/states/devices/luks-header.ts";
-import { luksMetadata, reencryptedMetadata, setAt } from "../../../fakes/luks-metadata.ts";
+import { headerOf, luksMetadata, reencryptedMetadata, setAt } from "../../../fakes/luks-metadata.ts";
 
 const MIB = 2048;
 const KEY = "0".repeat(128);
@@ -12,14 +10,6 @@ const RIGHT = `0 ${38 * MIB} crypt aes-xts-plain64 ${KEY} 0 8:16 4096 1 sector_s
 const JUST: TableRule = { discards: false, since: "just-opened" };
 const BEFORE: TableRule = { discards: false, since: "open-before" };
 
-const headerOf = (metadata: JsonObject = luksMetadata()): LuksHeader => ({
-  version: 2,
-  uuid: "u",
-  label: "",
-  sequence: 1,
-  metadata,
-  atStart: true,
-});
 const headerWith = (place: string, value: unknown) => {
   const metadata = luksMetadata();
   setAt(metadata, place, value);
