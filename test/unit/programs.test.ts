@@ -15,7 +15,7 @@ const BARE = [
 /** Which Debian package brings a program that this project starts. A new program belongs here and on a list that installs it. */
 const PACKAGES: Readonly<Record<string, string>> = {
   age: "age age-keygen",
-  apt: "apt-get",
+  apt: "apt-config apt-get",
   bash: "bash",
   bsdutils: "script",
   "btrfs-progs": "btrfs",
