@@ -204,6 +204,8 @@ test("I8: after a restart the identity, the keys and the sequence are the same",
   for await (const event of one.client.stream<JobEvent>("POST", "/v1/jobs", ping("*"))) {
     if (event.event === "start") break;
   }
+  // "start" is told before it has gone out
+  await expect.poll(() => minion.jobs.length, { timeout: 60_000 }).toBe(1);
   const { fingerprint, ports } = one.master;
   await one.stop();
   const two = await up({ ret_port: ports.return });
